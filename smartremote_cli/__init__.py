@@ -1,0 +1,3 @@
+"""smartremote: any URL as a local random-access file."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""python -m smartremote_cli"""
+
+from .cli import main
+
+main()

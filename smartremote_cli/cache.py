@@ -1,0 +1,140 @@
+"""The cache folder: what was read of a URL, keyed by that URL, for as long as the server says it is the same.
+
+An entry is a data file and its part record, which stays also when every block is held: it carries the identity
+that the next use is checked against. Entries in use are locked; the least recently used of the others go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+
+from .errors import DamagedError, LocalError, UsageError
+from .headers import Identity
+from .part import Record
+from .sizes import parse_size
+from .storage import LocalCopy, folder_lock, inspect, load_record, record_path
+
+DEFAULT_SIZE = 2 * 1024**3
+
+
+class Cache:
+    """The entries under *folder*, which is made when missing, mode 0700; *limit* is in bytes of disk."""
+
+    def __init__(self, folder: str, limit: int = DEFAULT_SIZE) -> None:
+        self.folder = os.path.abspath(folder)
+        self.limit = limit
+
+    def path_of(self, url: str) -> str:
+        """Return where the data file of *url*, given without user:password, is or would be."""
+        return os.path.join(
+            self.folder, hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+        )
+
+    def find(self, url: str) -> Record | None:
+        """Return the record of what is cached of *url*; None when nothing usable is."""
+        path = self.path_of(url)
+        try:
+            record = load_record(path)
+            usable = record is not None and record.identity is not None and inspect(path) is not None
+        except (DamagedError, LocalError):
+            return None
+        return record if usable else None
+
+    def open(self, url: str, record: Record) -> LocalCopy:
+        """Open the entry of *url* as *record*, just found, has it."""
+        self._prepare()
+        with folder_lock(self.folder):
+            return LocalCopy.reopen(self.path_of(url), url, record, sync=False, shared=True)
+
+    def create(self, url: str, identity: Identity) -> LocalCopy:
+        """Begin the entry of *url* anew, unless another process has just begun the same."""
+        self._prepare()
+        path = self.path_of(url)
+        with folder_lock(self.folder):
+            record = self.find(url)
+            if record is not None and record.identity == identity and identity.is_strong:
+                return LocalCopy.reopen(path, url, record, sync=False, shared=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # who reads the old version goes on reading its own file
+            return LocalCopy.create(path, url, identity, sync=False, shared=True)
+
+    def touch(self, url: str) -> None:
+        """Note that *url* was used now, and remove entries beyond the limit, least recently used first."""
+        path = self.path_of(url)
+        with contextlib.suppress(OSError):
+            os.utime(record_path(path))
+            with folder_lock(self.folder):
+                self._trim(keep=path)
+
+    def _prepare(self) -> None:
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise LocalError(self.folder, error.strerror or str(error)) from error
+
+    def _trim(self, keep: str) -> None:
+        entries = sorted(self._entries())
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= self.limit:
+                return
+            if path != keep and _remove_unused(path):
+                total -= size
+
+    def _entries(self) -> Iterator[tuple[float, int, str]]:
+        """Yield (last use, bytes of disk, path of the data file)."""
+        with os.scandir(self.folder) as found:
+            for item in found:
+                if (
+                    not item.name.startswith(".")
+                    and "." not in item.name
+                    and item.is_file(follow_symlinks=False)
+                ):
+                    data = item.stat(follow_symlinks=False)
+                    used, more = data.st_mtime, 0
+                    with contextlib.suppress(OSError):
+                        record = os.stat(record_path(item.path))
+                        used, more = record.st_mtime, record.st_blocks * 512
+                    yield used, data.st_blocks * 512 + more, item.path
+
+
+def parse_limit(text: str | None) -> int:
+    """Return the cache's size limit that *text* (SMARTREMOTE_CACHE_SIZE, as `2G`) names, in bytes."""
+    if not text:
+        return DEFAULT_SIZE
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError("SMARTREMOTE_CACHE_SIZE", str(error)) from error
+
+
+def default_folder() -> str:
+    """Return the per-user cache folder: SMARTREMOTE_CACHE_DIR, or what the platform provides."""
+    named = os.environ.get("SMARTREMOTE_CACHE_DIR")
+    if named:
+        return named
+    from platformdirs import user_cache_dir
+
+    return user_cache_dir("smartremote", appauthor=False)
+
+
+def _remove_unused(path: str) -> bool:
+    """Remove an entry that no process uses; the record goes last."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(record_path(path))
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""`smartremote cat`: a range of a resource to standard output."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from ..errors import LocalError, OffsetError
+from .options import (
+    Size,
+    cache_of,
+    cache_options,
+    display_options,
+    limiter_of,
+    network_options,
+    policy_of,
+    progress_of,
+    transport_of,
+)
+
+if TYPE_CHECKING:
+    from ..reading import Reader
+
+CONNECTIONS = 8
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "--offset",
+    type=Size(signed=True),
+    default=0,
+    metavar="N",
+    help="Begin at byte N; -N counts from the end.",
+)
+@click.option("--length", type=Size(), metavar="N", help="Write at most N bytes; without it, up to the end.")
+@cache_options
+@network_options
+@display_options
+def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
+    """Write exactly those bytes of URL to standard output, fetching only the blocks that hold them."""
+    from ..reading import Reader
+    from ..transport import Remote
+
+    out = stdout()
+    with transport_of(options) as transport:
+        remote = Remote(url, transport)
+        reader: Reader | None = None
+        with progress_of(
+            options, remote.name, lambda: reader.transfer if reader else None, shy=True
+        ) as progress:
+            with Reader(
+                remote,
+                cache_of(options),
+                policy=policy_of(options, CONNECTIONS),
+                listener=progress,
+                limiter=limiter_of(options),
+                offline=options["offline"],
+            ) as reader:
+                _copy(reader, offset, length, out)
+            progress.done()
+
+
+def stdout() -> BinaryIO:
+    """Return standard output for bytes; `LocalError` when it is closed."""
+    if sys.stdout is None:
+        raise LocalError("standard output", "is closed")
+    return sys.stdout.buffer
+
+
+def _copy(reader: Reader, offset: int, length: int | None, out: BinaryIO) -> None:
+    from ..engine import PastEndError
+
+    try:
+        size = reader.open(offset, length)
+    except PastEndError as error:
+        if error.size == offset:
+            return
+        raise
+    if size is None and offset < 0:
+        size = reader.size_at_last()
+    if size is not None and offset > size:
+        raise OffsetError(reader.remote.name, f"the offset {offset} lies past the end, at {size} bytes")
+    start = offset if offset >= 0 else max(0, (size or 0) + offset)
+    stop = size if length is None else start + length
+    if stop is not None and size is not None:
+        stop = min(stop, size)
+    for data in reader.stream(start, stop):
+        out.write(data)
+    out.flush()

@@ -1,0 +1,31 @@
+"""`smartremote completion`: print the script that completes words in a shell."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+from .completion_scripts import SCRIPTS, UNFINISHED
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(list(SCRIPTS)))
+def completion(shell: str) -> None:
+    """Print the completion script for SHELL.
+
+    \b
+    bash: source <(smartremote completion bash)
+    zsh:  source <(smartremote completion zsh)     after compinit
+    fish: smartremote completion fish | source
+    """
+    click.echo(SCRIPTS[shell], nl=False)
+
+
+def unfinished_files(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Complete a word with files that are still being downloaded: the `shell_complete` of such arguments.
+
+    Only the kind of answer is said here; the shell's script looks for the files.
+    """
+    return [CompletionItem(incomplete, type=UNFINISHED)]

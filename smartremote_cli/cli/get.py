@@ -1,0 +1,69 @@
+"""`smartremote get`: a whole resource into a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from .options import (
+    cache_of,
+    display_options,
+    fill_options,
+    limiter_of,
+    network_options,
+    policy_of,
+    progress_of,
+    transport_of,
+)
+
+
+@click.command()
+@click.argument("url")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write to FILE, not to the server's name for it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a file of that name, whatever it is.")
+@fill_options
+@network_options
+@display_options
+def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
+    """Download URL into a file, with several connections, resuming where an earlier run ended."""
+    from ..download import Checksum, Download, Wishes, check_output
+    from ..transport import Remote
+    from ..urls import file_name
+
+    if output == "-":
+        raise UsageError("--output", "get writes to a file; use: smartremote cat URL")
+    wishes = Wishes(
+        policy=policy_of(options),
+        checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
+        restart_on_change=options["on_change"] == "restart",
+        overwrite=overwrite,
+        sync=not options["no_sync"],
+    )
+    with transport_of(options) as transport:
+        remote = Remote(url, transport)
+        if output is not None:
+            check_output(output)
+        name = output or file_name(remote.url, None)
+        download: Download | None = None
+        with progress_of(options, name, lambda: download.transfer if download else None) as progress:
+            download = Download(
+                remote,
+                output,
+                wishes,
+                cache=cache_of(options),
+                listener=progress,
+                limiter=limiter_of(options),
+            )
+            try:
+                download.run()
+                progress.done()
+            finally:
+                download.stop()

@@ -1,0 +1,255 @@
+"""The options that commands share, and what they come to: a transport, a policy, a cache, a display."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import UsageError
+from ..sizes import parse_size
+
+if TYPE_CHECKING:
+    from ..cache import Cache
+    from ..display import Progress
+    from ..engine import Policy, Transfer
+    from ..limiter import Limiter
+    from ..transport import Transport
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 4096, 64K, 1M, 2G, 0x1000; with *signed*, also a negative one."""
+
+    name = "size"
+
+    def __init__(self, *, signed: bool = False) -> None:
+        self._signed = signed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(str(value), signed=self._signed)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Header(click.ParamType[str]):
+    """A header field. In the environment, one a line."""
+
+    name = "header"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [line for line in rv.splitlines() if line.strip()]
+
+
+def network_options(command: Command) -> Command:
+    """Add what every command that talks to a server takes."""
+    return _apply(
+        command,
+        click.option(
+            "-H",
+            "--header",
+            multiple=True,
+            type=Header(),
+            metavar="'K: V'",
+            help="Send this header, to the first origin only. Repeatable.",
+        ),
+        click.option("--user", metavar="NAME[:PASS]", help="Authenticate; without PASS it is asked for."),
+        click.option(
+            "--netrc/--no-netrc", default=True, help="Look credentials up in ~/.netrc.", show_default=True
+        ),
+        click.option("--proxy", metavar="URL", help="Use this proxy instead of the environment's."),
+        click.option(
+            "--cacert",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Trust these certificates instead of the system's.",
+        ),
+        click.option("-k", "--insecure", is_flag=True, help="Accept any certificate."),
+        click.option("--user-agent", metavar="TEXT", help="Send this User-Agent."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=30.0,
+            metavar="SECONDS",
+            show_default=True,
+            help="Longest wait for a connection, and for the next byte.",
+        ),
+        click.option(
+            "--retries",
+            type=click.IntRange(min=0),
+            default=5,
+            metavar="N",
+            show_default=True,
+            help="Failures in a row, without progress, that are survived.",
+        ),
+        click.option(
+            "--limit-rate",
+            type=Size(),
+            metavar="RATE",
+            help="Bytes per second, for all connections together.",
+        ),
+    )
+
+
+def display_options(command: Command) -> Command:
+    return _apply(
+        command,
+        click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings, only errors."),
+        click.option("-v", "--verbose", is_flag=True, help="Say more about what happens."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "bar", "plain", "json", "none"]),
+            default="auto",
+            show_default=True,
+            help="How to show progress, on stderr.",
+        ),
+    )
+
+
+def fill_options(command: Command) -> Command:
+    return _apply(
+        command,
+        click.option(
+            "-x",
+            "--connections",
+            type=click.IntRange(1, 256),
+            default=8,
+            metavar="N",
+            show_default=True,
+            help="Most connections at once.",
+        ),
+        click.option("--checksum", metavar="ALG:HEX", help="Expect this digest, as sha256:HEX."),
+        click.option(
+            "--on-change",
+            type=click.Choice(["fail", "restart"]),
+            default="fail",
+            show_default=True,
+            help="What to do when the resource has changed.",
+        ),
+        click.option(
+            "--no-sync", is_flag=True, help="Do not sync: faster, but a power cut may cost progress."
+        ),
+    )
+
+
+def cache_options(command: Command) -> Command:
+    return _apply(
+        command,
+        click.option(
+            "--cache-dir",
+            type=click.Path(file_okay=False),
+            metavar="DIR",
+            help="Keep blocks here instead of in the user's cache folder.",
+        ),
+        click.option("--no-cache", is_flag=True, help="Neither use nor keep cached blocks."),
+        click.option("--offline", is_flag=True, help="Use cached blocks only, unasked."),
+    )
+
+
+def transport_of(options: dict[str, Any]) -> Transport:
+    """Return the transport that the network options describe."""
+    from ..transport import USER_AGENT, Options, Transport, check_header
+
+    return Transport(
+        Options(
+            headers=tuple(check_header(text) for text in options["header"]),
+            user=_user(options["user"]),
+            netrc=options["netrc"],
+            proxy=options["proxy"],
+            cacert=options["cacert"],
+            insecure=options["insecure"],
+            user_agent=options["user_agent"] or USER_AGENT,
+            timeout=options["timeout"],
+        )
+    )
+
+
+def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
+    from ..engine import Policy
+
+    count = connections or options["connections"]
+    return Policy(connections=count, retries=options["retries"], digest_decides=bool(options.get("checksum")))
+
+
+def limiter_of(options: dict[str, Any]) -> Limiter | None:
+    from ..limiter import Limiter
+
+    rate = options["limit_rate"]
+    if rate is None:
+        return None
+    if rate <= 0:
+        raise UsageError("--limit-rate", "expected more than 0 bytes per second")
+    return Limiter(rate)
+
+
+def cache_of(options: dict[str, Any]) -> Cache | None:
+    """Return the cache that the cache options name; None with --no-cache."""
+    import os
+
+    from ..cache import Cache, default_folder, parse_limit
+
+    if options.get("no_cache"):
+        if options.get("offline"):
+            raise UsageError("--offline", "uses the cache alone, which --no-cache forbids")
+        return None
+    folder = options.get("cache_dir") or default_folder()
+    return Cache(folder, parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
+
+
+@contextlib.contextmanager
+def progress_of(
+    options: dict[str, Any], name: str, transfer: Callable[[], Transfer | None], *, shy: bool = False
+) -> Iterator[Progress]:
+    """Show progress as the display options say; *shy* commands show none unless they are told how."""
+    from ..display import make_progress
+    from ..events import Snapshot
+
+    def watch() -> Snapshot:
+        current = transfer()
+        if current is None:
+            return Snapshot(0, None, 0)
+        present, size, connections = current.progress()
+        return Snapshot(present, size, connections, current.cells(64))
+
+    _log(options["verbose"])
+    mode = "none" if shy and options["progress"] == "auto" else options["progress"]
+    with make_progress(
+        mode, quiet=options["quiet"], verbose=options["verbose"], watch=watch, name=name
+    ) as progress:
+        yield progress
+
+
+def _log(verbose: bool) -> None:
+    if not verbose:
+        return
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("smartremote: %(message)s"))
+    logger = logging.getLogger("smartremote")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+
+
+def _user(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    name, colon, password = text.partition(":")
+    if not colon:
+        if not sys.stdin.isatty():
+            raise UsageError("--user", "give NAME:PASS where there is no terminal to ask for the password")
+        password = click.prompt(f"Password for {name}", hide_input=True, err=True)
+    return name, password
+
+
+def _apply(command: Command, *decorators: Callable[[Command], Command]) -> Command:
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command

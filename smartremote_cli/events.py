@@ -1,0 +1,54 @@
+"""What happens during a transfer, as frozen values; a listener is any callable that takes one.
+
+Sizes are bytes, speeds bytes per second, times seconds. Listeners are called from the engine's threads, never
+while a lock is held, and must return quickly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first believed answer came: the size (None while unknown) and what was held before."""
+
+    name: str
+    size: int | None
+    bytes_present: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """An attempt failed and another will follow after *pause* seconds."""
+
+    why: str
+    pause: float
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should know: a coded body, a weak validator. *detail* ones are for -v only."""
+
+    text: str
+    detail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of a transfer at one instant; read by displays at their own pace, not sent as an event."""
+
+    bytes_present: int
+    size: int | None
+    connections: int
+    cells: tuple[float, ...] = ()
+
+
+Event = Started | Retrying | Notice
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Be the listener of those who do not want one."""

@@ -1,0 +1,263 @@
+"""Ledger: which bytes are held, claimed, wanted and still to be compared. Decisions only; the engine guards it.
+
+A *claim* is a stretch of bytes that one connection is to bring. What arrives is cut into pieces: bytes that are
+missing are written, bytes that are held already are compared (seams, samples, a stream that starts over), bytes
+just past a claim are kept for comparison until its right neighbour has arrived.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from . import planner
+from .blocks import BLOCK, BlockMap
+from .planner import SEAM, Load
+from .ranges import ByteRange
+
+# A request that is younger than this many seconds is not judged by what it has brought.
+GRACE = 1.0
+
+
+class Do(enum.Enum):
+    """What to do with a piece of an arrived body."""
+
+    WRITE = enum.auto()
+    COMPARE = enum.auto()
+    KEEP = enum.auto()
+
+
+@dataclass(eq=False, slots=True)
+class Claim:
+    """Bytes [origin, stop) that one connection brings; all before *position* are written or were held.
+
+    *busy* is the end of the write under way: a thief may not cut before it. *since* and *received* give the pace.
+    A *sample* is compared, never written. A *twin* brings what a slow connection has claimed as well.
+    """
+
+    origin: int
+    stop: int
+    sample: bool = False
+    twin: bool = False
+    position: int = field(default=-1)
+    busy: int = field(default=-1)
+    since: float = 0.0
+    received: int = 0
+
+    def __post_init__(self) -> None:
+        if self.position < 0:
+            self.position = self.origin
+        self.busy = max(self.busy, self.position)
+
+    @property
+    def is_done(self) -> bool:
+        return self.position >= self.stop
+
+    def pace(self, now: float) -> float:
+        """Return bytes per second since the request was sent. A young request counts as fast."""
+        elapsed = max(now - self.since, 1e-9)
+        if not self.received and elapsed < GRACE:
+            return float("inf")
+        return self.received / elapsed
+
+
+class Ledger:
+    """The state of one transfer, without threads or I/O. `blocks` is the copy's own map."""
+
+    def __init__(self, blocks: BlockMap) -> None:
+        self.blocks = blocks
+        self.wants: list[ByteRange] = []
+        self.claims: list[Claim] = []
+        self.strays: list[Claim] = []
+        self.samples: list[ByteRange] = []
+        self.samples_open = 0
+        self.fragment: ByteRange | None = None
+        self._seams: dict[int, bytes] = {}
+
+    def satisfied(self, wanted: ByteRange) -> bool:
+        """Return whether every byte of *wanted* that exists can be read."""
+        within = wanted.clip(ByteRange(0, max(self.blocks.size, 1)))
+        if within is None or not self.blocks.size:
+            return True
+        rest = within.minus(self.fragment) if self.fragment is not None else [within]
+        return all(self.blocks.holds(part) for part in rest)
+
+    def next_claim(self, connections: int, now: float, *, whole: bool = False) -> Claim | None:
+        """Return what a free connection should bring next, claimed for it; None when there is nothing.
+
+        Samples come first and alone. With *whole*, everything is one claim from byte 0.
+        """
+        if whole:
+            return None if self.claims else self._add(Claim(0, self.blocks.size))
+        if self.samples:
+            sample = self.samples.pop()
+            self.samples_open += 1
+            return self._add(Claim(sample.start, sample.stop, sample=True))
+        if self.samples_open:
+            return None
+        if self.strays:
+            return self._add(self.strays.pop())
+        taken = [_whole_blocks(c) for c in self.claims if c.origin < c.stop]
+        limit = planner.request_length(self.missing_wanted(), connections)
+        for want in self._open_wants():
+            gap = planner.next_gap(self.blocks, [want], taken, limit)
+            if gap is not None:
+                return self._add(Claim(gap.start, gap.stop))
+        return self._steal(now)
+
+    def _open_wants(self) -> Iterator[ByteRange]:
+        for want in self.wants:
+            parts = want.minus(self.fragment) if self.fragment is not None else [want]
+            yield from parts
+
+    def missing_wanted(self) -> int:
+        """Return how many bytes of all that is wanted are missing, to the nearest block."""
+        total = 0
+        for want in self._open_wants():
+            first, stop = want.start // BLOCK, min(-(-want.stop // BLOCK), self.blocks.count)
+            if first < stop:
+                total += (stop - first - self.blocks.held_in(first, stop)) * BLOCK
+        return total
+
+    def _steal(self, now: float) -> Claim | None:
+        owners = [c for c in self.claims if not c.sample and max(c.position, c.busy) < c.stop]
+        loads = [Load(ByteRange(max(c.position, c.busy), c.stop), c.pace(now)) for c in owners]
+        found = planner.steal(loads)
+        if found is None:
+            return None
+        victim, cut = owners[found[0]], found[1]
+        stop, victim.stop = victim.stop, cut
+        return self._add(Claim(cut, stop))
+
+    def _add(self, claim: Claim) -> Claim:
+        self.claims.append(claim)
+        return claim
+
+    def release(self, claim: Claim, *, keep: bool = True) -> None:
+        """Take back a claim whose connection is done with it; what is left of it goes to the next one."""
+        if claim in self.claims:
+            self.claims.remove(claim)
+            if claim.sample:
+                self.samples_open -= 1
+                if not claim.is_done and keep:
+                    self.samples.append(ByteRange(claim.origin, claim.stop))
+            elif not claim.is_done and keep:
+                self.strays.append(claim)
+
+    def asked(self, claim: Claim) -> ByteRange:
+        """Return the bytes to ask for: what is left of the claim, and the seams with its neighbours."""
+        rest = ByteRange(claim.position, min(claim.stop, max(self.blocks.size, claim.position + 1)))
+        if claim.sample:
+            return rest
+        left = rest.start > claim.origin or (
+            rest.start > 0 and self.blocks.holds_block(rest.start // BLOCK - 1)
+        )
+        right = rest.stop < self.blocks.size and (
+            self.blocks.holds_block(rest.stop // BLOCK) or any(c.origin == rest.stop for c in self.claims)
+        )
+        wide = planner.with_seams(rest, left, right)
+        return ByteRange(wide.start, min(wide.stop, max(self.blocks.size, rest.stop)))
+
+    def cut(self, claim: Claim, offset: int, length: int) -> list[tuple[Do, ByteRange]]:
+        """Return what to do with the arrived bytes [offset, offset + length), in order; the rest is of no use.
+
+        The pieces to write are the claim's alone until `arrived` is told.
+        """
+        pieces: list[tuple[Do, ByteRange]] = []
+        end = offset + length
+        if offset < claim.origin:
+            pieces += self._held_parts(ByteRange(offset, min(end, claim.origin)))
+        if offset < claim.position and end > claim.origin:
+            pieces.append((Do.COMPARE, ByteRange(max(offset, claim.origin), min(end, claim.position))))
+        start, stop = max(offset, claim.position), min(end, claim.stop)
+        if start < stop:
+            claim.busy = max(claim.busy, stop)
+            fresh = ByteRange(start, stop)
+            held = self._held_parts(fresh)
+            if claim.sample:
+                pieces.append((Do.COMPARE, fresh))
+            elif not held:
+                pieces.append((Do.WRITE, fresh))
+            else:
+                pieces += _with_gaps(fresh, held)
+        if end > claim.stop:
+            pieces += self._past(ByteRange(max(offset, claim.stop), min(end, claim.stop + SEAM)), claim)
+        return pieces
+
+    def _held_parts(self, part: ByteRange) -> list[tuple[Do, ByteRange]]:
+        runs = (run.clip(part) for run in self.blocks.present(part))
+        return [(Do.COMPARE, run) for run in runs if run is not None]
+
+    def _past(self, part: ByteRange, claim: Claim) -> list[tuple[Do, ByteRange]]:
+        if part.start >= claim.stop + SEAM or claim.sample:
+            return []
+        if self.blocks.holds_block(part.start // BLOCK):
+            return [(Do.COMPARE, part)]
+        for other in self.claims:
+            if other.origin <= part.start and part.stop <= other.position:
+                return [(Do.COMPARE, part)]
+        return [(Do.KEEP, part)]
+
+    def keep(self, offset: int, data: bytes) -> None:
+        """Keep *data*, which belongs at *offset*, until the neighbour that writes there has it."""
+        self._seams[offset] = data
+
+    def arrived(self, claim: Claim, upto: int) -> tuple[int, list[tuple[int, bytes]]]:
+        """Note that all of the claim before *upto* is written or was compared.
+
+        Returns how many bytes of blocks are newly held, and the kept seams that can be compared now.
+        """
+        before = claim.position
+        claim.position = max(claim.position, upto)
+        gained = 0
+        if not claim.sample and claim.position > before:
+            start = max(before // BLOCK * BLOCK, claim.origin)
+            gained = self.blocks.hold(ByteRange(start, claim.position))
+            self._note_fragment(claim)
+        due = []
+        if self._seams:
+            for offset in [o for o in self._seams if claim.origin <= o < claim.position]:
+                if offset + len(self._seams[offset]) <= claim.position:
+                    due.append((offset, self._seams.pop(offset)))
+        return gained, due
+
+    def _note_fragment(self, claim: Claim) -> None:
+        """Remember the bytes of a suffix that begin within a block: they can be read, the block is not held."""
+        edge = min(-(-claim.origin // BLOCK) * BLOCK, self.blocks.size)
+        if claim.origin < edge <= claim.position and not self.blocks.holds_block(claim.origin // BLOCK):
+            self.fragment = ByteRange(claim.origin, edge)
+
+    def is_finished(self, claim: Claim) -> bool:
+        """Return whether nothing of the claim is missing any more, whoever brought it."""
+        if claim.is_done:
+            return True
+        rest = ByteRange(claim.position, claim.stop)
+        return not claim.sample and self.blocks.holds(rest)
+
+    def drop_all(self) -> None:
+        """Forget every block, claim and seam: the transfer starts over."""
+        self.blocks.clear()
+        self.claims.clear()
+        self.strays.clear()
+        self.samples.clear()
+        self._seams.clear()
+        self.samples_open = 0
+        self.fragment = None
+
+
+def _whole_blocks(claim: Claim) -> ByteRange:
+    return ByteRange(claim.origin // BLOCK * BLOCK, -(-claim.stop // BLOCK) * BLOCK)
+
+
+def _with_gaps(whole: ByteRange, held: list[tuple[Do, ByteRange]]) -> list[tuple[Do, ByteRange]]:
+    pieces: list[tuple[Do, ByteRange]] = []
+    start = whole.start
+    for _, run in held:
+        if start < run.start:
+            pieces.append((Do.WRITE, ByteRange(start, run.start)))
+        pieces.append((Do.COMPARE, run))
+        start = run.stop
+    if start < whole.stop:
+        pieces.append((Do.WRITE, ByteRange(start, whole.stop)))
+    return pieces

@@ -1,0 +1,77 @@
+"""What an earlier run left behind -> how to start. Values in, a decision out; nothing is touched here."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from .errors import ForeignFileError, RemoteChangedError
+from .headers import Identity, Match
+from .part import Record
+
+
+class Start(enum.Enum):
+    """How a download begins."""
+
+    FRESH = enum.auto()  # nothing is here
+    COMPARE = enum.auto()  # a file without a record: complete already, if it proves to be the same
+    RESUME = enum.auto()  # the record's blocks are of this very resource
+    SAMPLE = enum.auto()  # the record's blocks may be: compare some of them first
+
+
+@dataclass(frozen=True, slots=True)
+class OnDisk:
+    """A data file: its size in bytes, and whether it carries the mark of an unfinished download."""
+
+    size: int
+    marked: bool
+
+
+def decide(
+    name: str, on_disk: OnDisk | None, record: Record | None, remote: Identity, *, other_url: bool = False
+) -> Start:
+    """Return how to start the download of *remote* into *name*.
+
+    With *other_url* (`complete --url`) differing validators prove nothing. Raises `ForeignFileError` when a file
+    of that name is not this download's, `RemoteChangedError` when the recorded resource is not this one.
+    """
+    match on_disk, record:
+        case None, None:
+            return Start.FRESH
+        case OnDisk(marked=True), None:
+            raise ForeignFileError(name, "an unfinished download whose part record is missing")
+        case OnDisk(size=size), None if size == remote.size:
+            return Start.COMPARE
+        case OnDisk(size=size), None:
+            was = "an unknown number of" if remote.size is None else remote.size
+            raise ForeignFileError(name, f"a file of {size} bytes exists, where the resource has {was} bytes")
+        case _, Record(bits=bits) if not bits:
+            return Start.RESUME
+        case _, Record(identity=None):
+            return Start.SAMPLE
+        case _, Record(identity=Identity() as known):
+            return _resume(name, known, remote, other_url)
+    raise AssertionError("unreachable")
+
+
+def _resume(name: str, known: Identity, remote: Identity, other_url: bool) -> Start:
+    if known.size is not None and remote.size is not None and known.size != remote.size:
+        raise RemoteChangedError(name, f"the resource now has {remote.size} bytes, where it had {known.size}")
+    match known.compare(remote):
+        case _ if other_url:
+            return Start.SAMPLE
+        case Match.DIFFERENT:
+            raise RemoteChangedError(name, changed(known, remote))
+        case Match.SAME if known.has_validator:
+            return Start.RESUME
+        case _:
+            return Start.SAMPLE
+
+
+def changed(known: Identity, now: Identity) -> str:
+    """Say which validator differs, with both sides."""
+    if known.size is not None and now.size is not None and known.size != now.size:
+        return f"the resource changed: {known.size} bytes before, {now.size} now"
+    if known.etag != now.etag:
+        return f"the resource changed: ETag {known.etag} before, {now.etag} now"
+    return f"the resource changed: Last-Modified {known.last_modified} before, {now.last_modified} now"

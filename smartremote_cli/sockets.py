@@ -1,0 +1,251 @@
+"""Wire: one TCP or TLS connection that gives the HTTP parser the head of an answer and its owner the body.
+
+Strategy: a parser that sees every byte costs more than the bytes do. So `receive` returns exactly one head (what
+follows stays here), and the owner of a believed, length-delimited answer takes the body with `read_into`, from
+this buffer first and then straight from the socket. Sockets are non-blocking throughout and waited for with
+poll(2), so that every wait has a deadline and ends when the wire is aborted from another thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+# RFC 9112, 3 and 5 set no bound; servers send a few KiB, and h11 gives up at 100 KiB.
+LONGEST_HEAD = 64 * 1024
+
+# An address that does not answer in this many seconds is raced by the next (RFC 8305, 5).
+HEAD_START = 0.25
+
+# A buffer that is not full is handed over when nothing comes for this many milliseconds.
+_LINGER = 5
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+_INTERIM = re.compile(rb"HTTP/1\.\d 1\d\d")
+_CHUNK = 64 * 1024
+
+
+class Wire:
+    """A connection. One thread uses it at a time; `abort` may be called from any."""
+
+    def __init__(self, sock: socket.socket, on_close: Callable[[Wire], bool] | None = None) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._on_close = on_close
+        self._buffer = b""
+        self._in_head = True
+        self._deadline = 0.0
+        self._aborted = False
+        self.tls: tuple[ssl.SSLContext, str | None] | None = None
+        self.reusable = False
+
+    @property
+    def sock(self) -> socket.socket:
+        return self._sock
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether bytes were read that nobody asked for yet."""
+        return bool(self._buffer)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether an idle wire has bytes, or its end, to read: in either case it is of no more use."""
+        return bool(self._buffer) or self._wait(select.POLLIN, 0)
+
+    def send(self, data: bytes, timeout: float | None) -> None:
+        """Send all of *data*, within *timeout* seconds a piece, and expect a head next."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self._sock.send(view) :]
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._wait_or_fail(select.POLLOUT, timeout)
+            except ssl.SSLWantReadError:
+                self._wait_or_fail(select.POLLIN, timeout)
+        self._in_head = True
+        self.reusable = False
+        self._deadline = time.monotonic() + timeout if timeout is not None else float("inf")
+
+    def receive(self, most: int, timeout: float | None) -> bytes:
+        """Return the next head whole, or, after it, whatever body bytes are here; empty at the end.
+
+        The head's deadline counts from the request: a drip does not extend it.
+        """
+        if not self._in_head:
+            data, self._buffer = self._buffer[:most], self._buffer[most:]
+            return data or self._recv(most, timeout)
+        while (end := _END_OF_HEAD.search(self._buffer)) is None:
+            if len(self._buffer) > LONGEST_HEAD:
+                raise ConnectionError(f"headers of more than {LONGEST_HEAD} bytes")
+            more = self._recv(_CHUNK, self._deadline - time.monotonic())
+            if not more:
+                head, self._buffer = self._buffer, b""
+                return head
+            self._buffer += more
+        head, self._buffer = self._buffer[: end.end()], self._buffer[end.end() :]
+        self._in_head = _INTERIM.match(head) is not None
+        return head
+
+    def read_into(self, view: memoryview, timeout: float | None) -> int:
+        """Fill *view* with body bytes as far as they come without a pause; return how many, 0 at the end.
+
+        Waits up to *timeout* seconds for the first byte.
+        """
+        if self._buffer:
+            count = min(len(self._buffer), len(view))
+            view[:count] = self._buffer[:count]
+            self._buffer = self._buffer[count:]
+            return count
+        count = 0
+        while count < len(view):
+            try:
+                got = self._sock.recv_into(view[count:])
+            except (BlockingIOError, ssl.SSLWantReadError):
+                if self._aborted:
+                    raise ConnectionAbortedError("stopped") from None
+                if not count:
+                    self._wait_or_fail(select.POLLIN, timeout)
+                elif not self._wait(select.POLLIN, _LINGER / 1000):
+                    break
+            except OSError:
+                if not count:
+                    raise
+                break  # the next call meets the error again, after these bytes are safe
+            else:
+                if not got:
+                    break
+                count += got
+        if self._aborted:
+            raise ConnectionAbortedError("stopped")
+        return count
+
+    def start_tls(self, context: ssl.SSLContext, hostname: str | None, timeout: float | None) -> None:
+        """Speak TLS from here on; a wire that already does, for the same host, is left as it is."""
+        if self.tls == (context, hostname):
+            return
+        deadline = time.monotonic() + timeout if timeout is not None else float("inf")
+        sock = context.wrap_socket(self._sock, server_hostname=hostname, do_handshake_on_connect=False)
+        self._sock = sock
+        while True:
+            try:
+                sock.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._wait_or_fail(select.POLLIN, deadline - time.monotonic())
+            except ssl.SSLWantWriteError:
+                self._wait_or_fail(select.POLLOUT, deadline - time.monotonic())
+        self.tls = (context, hostname)
+
+    def abort(self) -> None:
+        """Make every use of this wire fail from now on, also one that is waiting in another thread."""
+        self._aborted = True
+        with contextlib.suppress(OSError):
+            # The plain socket's method: SSLSocket.shutdown would let another thread read ciphertext as text.
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection, unless whoever made it takes it back for the next request."""
+        if self._aborted or self._on_close is None or not self._on_close(self):
+            self._sock.close()
+
+    def discard(self) -> None:
+        self._sock.close()
+
+    def _recv(self, most: int, timeout: float | None) -> bytes:
+        while True:
+            try:
+                data = self._sock.recv(most)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait_or_fail(select.POLLIN, timeout)
+                continue
+            if self._aborted:
+                raise ConnectionAbortedError("stopped")
+            return data
+
+    def _wait_or_fail(self, event: int, timeout: float | None) -> None:
+        if not self._wait(event, timeout):
+            raise TimeoutError("no byte came in time")
+        if self._aborted:
+            raise ConnectionAbortedError("stopped")
+
+    def _wait(self, event: int, timeout: float | None) -> bool:
+        if self._sock.fileno() < 0:
+            raise ConnectionAbortedError("closed")
+        poller = select.poll()
+        poller.register(self._sock, event)
+        limit = None if timeout is None or timeout == float("inf") else max(0, int(timeout * 1000 + 0.999))
+        return bool(poller.poll(limit))
+
+
+def connect(host: str, port: int, timeout: float | None, stopped: Callable[[], bool]) -> socket.socket:
+    """Return a non-blocking socket connected to *host*, racing its addresses (RFC 8305).
+
+    Raises gaierror for an unknown host, TimeoutError, or the last address's OSError. *stopped* is asked a few
+    times a second and ends the attempt with ConnectionAbortedError.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    waiting = _interleave(found)
+    deadline = time.monotonic() + timeout if timeout is not None else float("inf")
+    running: dict[int, socket.socket] = {}
+    failure: OSError = ConnectionRefusedError("no address to connect to")
+    poller = select.poll()
+    next_start = 0.0
+    try:
+        while waiting or running:
+            now = time.monotonic()
+            if stopped():
+                raise ConnectionAbortedError("stopped")
+            if now >= deadline:
+                raise TimeoutError("the connection could not be made in time")
+            if waiting and (now >= next_start or not running):
+                try:
+                    sock = _start(*waiting.pop(0))
+                    running[sock.fileno()] = sock
+                    poller.register(sock, select.POLLOUT)
+                except OSError as error:
+                    failure = error
+                next_start = now + HEAD_START
+                continue
+            for number, _ in poller.poll(min(HEAD_START, deadline - now) * 1000):
+                poller.unregister(number)
+                sock = running.pop(number)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not code:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    return sock
+                sock.close()
+                failure = OSError(code, os.strerror(code))
+        raise failure
+    finally:
+        for sock in running.values():
+            sock.close()
+
+
+def _start(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _interleave(found: list[Any]) -> list[tuple[int, int, int, Any]]:
+    """Order addresses so that families alternate, the system's favourite first (RFC 8305, 4)."""
+    first = [entry for entry in found if entry[0] == found[0][0]]
+    other = [entry for entry in found if entry[0] != found[0][0]]
+    ordered = []
+    for index in range(max(len(first), len(other))):
+        ordered += first[index : index + 1] + other[index : index + 1]
+    return [(family, kind, protocol, address) for family, kind, protocol, _, address in ordered]

@@ -1,0 +1,150 @@
+"""The order of the modules: each imports only from what stands before it here, also inside functions.
+
+`__init__` and `__main__` hold the public names and come last; any module may ask for `__version__`.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import smartremote_cli
+
+# Values in, values out: no clock, no disk, no network, no threads.
+PURE = """
+    errors
+    ranges  events  text  urls
+    blocks  planner  headers  zip_directory
+    part  resume  ledger
+"""
+
+# One kind of I/O each.
+SHELL = """
+    limiter  sockets  storage  transport
+    engine
+    remote_file
+    manager
+"""
+
+FACES = """
+    progress_lines  display
+    cli
+"""
+
+ORDER = [*PURE.split(), *SHELL.split(), *FACES.split(), "__init__", "__main__"]
+
+# Who may know these libraries. Everyone else goes through them.
+ONLY = {
+    "httpx": {"transport"},
+    "httpcore": {"transport"},
+    "rich": {"display", "cli"},
+    "click": {"cli"},
+    "platformdirs": {"manager", "cli"},
+}
+
+IMPURE = """
+    asyncio  concurrent  fcntl  glob  http  io  logging  mmap  multiprocessing  os  pathlib  pty  select
+    selectors  shutil  signal  socket  socketserver  ssl  subprocess  sys  tempfile  termios  threading
+    time  urllib.request
+"""
+IMPURE_CALLS = {"open", "print", "input", "now", "utcnow", "today"}
+
+PACKAGE = Path(smartremote_cli.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def parts_of(file: Path) -> list[str]:
+    """Return the dotted name of a file inside the package, in parts: cli/get.py is ['cli', 'get']."""
+    parts = list(file.relative_to(PACKAGE).with_suffix("").parts)
+    return parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts
+
+
+def module_of(file: Path) -> str:
+    """Return the name under which ORDER knows a file: all of cli/ is `cli`."""
+    return parts_of(file)[0]
+
+
+def imports_of(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything that *file* imports; relative names are made absolute."""
+    package = ["smartremote_cli", *file.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base += node.module.split(".") if node.module else []
+            for alias in node.names:
+                yield node.lineno, ".".join([*base, alias.name])
+
+
+def inner_imports_of(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and name, as ORDER has it, of what *file* imports from this package."""
+    for line, name in imports_of(file):
+        match name.split("."):
+            case ["smartremote_cli"]:
+                yield line, "__init__"
+            case ["smartremote_cli", "__version__"]:
+                pass
+            case ["smartremote_cli", module, *_]:
+                yield line, module if module in ORDER else "__init__"
+
+
+def title(file: Path) -> str:
+    return ".".join(parts_of(file))
+
+
+@pytest.mark.parametrize("file", FILES, ids=title)
+def test_a_module_imports_only_from_its_left(file: Path) -> None:
+    module = module_of(file)
+    assert module in ORDER, f"{module} has no place in the order yet: give it one at the top of {__file__}"
+    left = set(ORDER[: ORDER.index(module)]) | ({module} if module == "cli" else set())
+    against = [
+        f"{file.name}:{line} imports {name}" for line, name in inner_imports_of(file) if name not in left
+    ]
+    assert not against
+
+
+@pytest.mark.parametrize("file", FILES, ids=title)
+def test_libraries_stay_behind_their_modules(file: Path) -> None:
+    against = [
+        f"{file.name}:{line} imports {name}"
+        for line, name in imports_of(file)
+        if module_of(file) not in ONLY.get(name.split(".")[0], {module_of(file)})
+    ]
+    assert not against
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if module_of(file) in PURE.split()], ids=title)
+def test_the_core_cannot_do_io(file: Path) -> None:
+    imported = [
+        f"{file.name}:{line} imports {name}"
+        for line, name in imports_of(file)
+        if any(f"{name}.".startswith(f"{impure}.") for impure in IMPURE.split())
+    ]
+    called = [
+        f"{file.name}:{node.lineno} calls {name}"
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (name := getattr(node.func, "id", getattr(node.func, "attr", ""))) in IMPURE_CALLS
+    ]
+    assert not imported + called
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["smartremote_cli", "smartremote_cli.cli", "smartremote_cli.cli.completion", "smartremote_cli.part"],
+)
+def test_what_needs_no_network_does_not_load_it(module: str) -> None:
+    """Those who use httpx and rich pay for them; --help, status and completion do not."""
+    heavy = "httpx", "httpcore", "h11", "ssl", "rich", "smartremote_cli.transport", "smartremote_cli.engine"
+    code = f"import sys, {module}; print(*sorted(set({heavy!r}) & set(sys.modules)))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    assert loaded.stdout.split() == []
