@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from . import planner
 from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .cache import Cache
-from .engine import Opened, Policy, Transfer
+from .engine import Transfer
 from .errors import (
     ChecksumError,
     DamagedError,
@@ -29,6 +29,7 @@ from .limiter import Limiter
 from .part import Record
 from .ranges import ByteRange
 from .resume import OnDisk, Start, decide
+from .state import Opened, Policy
 from .storage import LocalCopy, holes, inspect, load_record, record_path
 from .transport import Remote, Response
 from .urls import file_name

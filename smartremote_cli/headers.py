@@ -36,7 +36,7 @@ class Headers:
     __slots__ = ("_fields",)
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields = tuple((name.lower(), value.strip()) for name, value in fields)
+        self._fields = tuple((name.lower(), value.strip(" \t")) for name, value in fields)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self._fields)
@@ -76,6 +76,11 @@ class Identity:
         return None if self.etag is None or self.etag.startswith("W/") else self.etag
 
     @property
+    def _sent_etag(self) -> str | None:
+        """The strong tag as a request may carry it: httpx sends ASCII alone, servers send any byte."""
+        return self.strong_etag if self.strong_etag is not None and self.strong_etag.isascii() else None
+
+    @property
     def has_validator(self) -> bool:
         return self.etag is not None or self.last_modified is not None
 
@@ -110,16 +115,16 @@ class Identity:
 
         If-Match rather than If-Range for tags: a change then costs a 412, not the beginning of a whole body.
         """
-        if self.strong_etag is not None:
-            return {"If-Match": self.strong_etag}
+        if self._sent_etag is not None:
+            return {"If-Match": self._sent_etag}
         if self.last_modified is not None and self.settled:
             return {"If-Range": self.last_modified}
         return {}
 
     def condition(self) -> dict[str, str]:
         """Return the headers that make an unchanged resource answer 304; empty when that would prove nothing."""
-        if self.strong_etag is not None:
-            return {"If-None-Match": self.strong_etag}
+        if self._sent_etag is not None:
+            return {"If-None-Match": self._sent_etag}
         if self.last_modified is not None and self.settled:
             return {"If-Modified-Since": self.last_modified}
         return {}
@@ -210,10 +215,22 @@ EVERYTHING = Asked()
 def identity_of(headers: Headers, size: int | None) -> Identity:
     """Return the identity that *headers* give to a resource of *size* bytes; malformed validators count as absent."""
     tags = headers.all("etag")
-    etag = tags[0] if len(tags) == 1 and _ENTITY_TAG.fullmatch(tags[0]) else None
+    etag = well_formed_tag(tags[0]) if len(tags) == 1 else None
     dates = headers.all("last-modified")
-    modified = dates[0] if len(dates) == 1 and parse_date(dates[0]) is not None else None
+    modified = well_formed_date(dates[0]) if len(dates) == 1 else None
     return Identity(size, etag, modified, settled=_is_settled(modified, headers.get("date")))
+
+
+def well_formed_tag(value: str | None) -> str | None:
+    """Return *value* when it is an entity tag (RFC 9110, 8.8.3), else None."""
+    return value if value is not None and _ENTITY_TAG.fullmatch(value) else None
+
+
+def well_formed_date(value: str | None) -> str | None:
+    """Return *value* when it names a time and can be sent back as it is, else None."""
+    if value is None or not (value.isascii() and value.isprintable()) or parse_date(value) is None:
+        return None
+    return value
 
 
 def read_answer(status: int, headers: Headers, asked: Asked) -> Answer:
@@ -245,7 +262,7 @@ def _read_partial(headers: Headers, asked: Asked) -> Answer:
     ranges = headers.all("content-range")
     if isinstance(length, Unbelievable):
         return length
-    if (headers.get("content-type") or "").lower().startswith("multipart/"):
+    if any(value.lower().startswith("multipart/") for value in headers.all("content-type")):
         return Unbelievable("several parts where one range was asked for")
     if coding_of(headers) is not None:
         return Unproven(f"a range of a body coded as {coding_of(headers)}")
@@ -254,7 +271,7 @@ def _read_partial(headers: Headers, asked: Asked) -> Answer:
         return Unbelievable(f"Content-Range: {', '.join(ranges) or 'missing'}")
     first, last = int(parsed[1]), int(parsed[2])
     total = None if parsed[3] == "*" else int(parsed[3])
-    if last < first or (total is not None and last >= total) or max(last, total or 0) > MAX_SIZE:
+    if last < first or (total is not None and last >= total) or max(last + 1, total or 0) > MAX_SIZE:
         return Unbelievable(f"Content-Range: {ranges[0]}")
     body = ByteRange(first, last + 1)
     if length is not None and length != len(body):
@@ -274,6 +291,8 @@ def _read_whole(headers: Headers, asked: Asked) -> Answer:
     if asked.header is not None:
         if headers.all("content-range"):
             return Unproven("200 with a Content-Range")
+        if any(value.lower().startswith("multipart/byteranges") for value in headers.all("content-type")):
+            return Unproven("200 with several parts")
         span = asked.suffix if asked.range is None else len(asked.range)
         if length is not None and length == span and coding is None:
             return Unproven("200 exactly as long as the range that was asked for")
@@ -320,8 +339,8 @@ def retry_after(headers: Headers, now: float) -> float | None:
     value = headers.get("retry-after")
     if value is None:
         return None
-    if _DIGITS.fullmatch(value):
-        return float(value)
+    if value.isascii() and value.isdigit():
+        return float(value)  # infinite where the digits do not end
     date = parse_date(value)
     return None if date is None else max(0.0, date.timestamp() - now)
 

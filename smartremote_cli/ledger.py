@@ -168,7 +168,7 @@ class Ledger:
         end = offset + length
         if offset < claim.origin:
             pieces += self._held_parts(ByteRange(offset, min(end, claim.origin)))
-        if offset < claim.position and end > claim.origin:
+        if max(offset, claim.origin) < min(end, claim.position):
             pieces.append((Do.COMPARE, ByteRange(max(offset, claim.origin), min(end, claim.position))))
         start, stop = max(offset, claim.position), min(end, claim.stop)
         if start < stop:

@@ -21,7 +21,7 @@ from pyroaring import BitMap
 
 from .blocks import BLOCK, MAX_SIZE
 from .errors import DamagedError
-from .headers import Identity
+from .headers import Identity, well_formed_date, well_formed_tag
 
 VERSION = 1
 MAGIC = b"SMRT"
@@ -103,9 +103,11 @@ def _with_trailer(bits: BitMap, data: bytes, start: int, what: str) -> Record:
         raise DamagedError(what, "the record's facts are no JSON object")
     size, settled = facts.get("size"), facts.get("settled")
     if size is not None and not (type(size) is int and 0 <= size <= MAX_SIZE):
-        raise DamagedError(what, f"a size of {size!r}")
+        raise DamagedError(what, "the record's size is no number of bytes")
     url, etag, modified = (_text(facts, key, what) for key in ("url", "etag", "last_modified"))
-    return Record(bits, Identity(size, etag, modified, settled=settled is True), url)
+    # Validators go out in requests: one that no server can have sent counts as absent, as it does in an answer.
+    tag, date = well_formed_tag(etag), well_formed_date(modified)
+    return Record(bits, Identity(size, tag, date, settled=settled is True), url)
 
 
 def _text(facts: dict[str, object], key: str, what: str) -> str | None:

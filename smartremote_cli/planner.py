@@ -110,7 +110,7 @@ def with_seams(gap: ByteRange, left: bool, right: bool) -> ByteRange:
 
 def pause(failures: int, chance: float) -> float:
     """Return how many seconds to wait after so many failures in a row; *chance* in [0, 1) spreads the crowd."""
-    steady = min(_FIRST_PAUSE * 2.0 ** (failures - 1), _LONGEST_PAUSE)
+    steady = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 30), _LONGEST_PAUSE)
     return steady * (0.5 + chance)
 
 
@@ -125,4 +125,4 @@ def _evenly(blocks: BlockMap, most: int) -> list[int]:
     count = len(held)
     if count <= most:
         return list(held)
-    return [held[index * (count - 1) // (most - 1)] for index in range(most)]
+    return [held[index * (count - 1) // max(most - 1, 1)] for index in range(most)]

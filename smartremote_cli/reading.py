@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 from .blocks import BLOCK, BlockMap
 from .cache import Cache
-from .engine import Opened, Policy, Transfer
+from .engine import Transfer
 from .errors import NotCachedError, OffsetError
 from .events import Listener, ignore
 from .headers import Asked, Identity, Match
 from .limiter import Limiter
 from .part import Record
 from .ranges import ByteRange
+from .state import Opened, Policy
 from .storage import Copy, LocalCopy, MemoryCopy
 from .transport import Remote, Response
 
@@ -86,23 +87,38 @@ class Reader:
 
     def stream(self, start: int, stop: int | None) -> Iterator[bytes]:
         """Yield the bytes [start, stop) in order, *stop* None meaning the end, with connections running ahead."""
-        position = start
-        ahead: ByteRange | None = None
-        while stop is None or position < stop:
-            end = position + PIECE // BLOCK * BLOCK - position % BLOCK
-            piece = ByteRange(position, end if stop is None else min(end, stop))
-            if self._transfer is not None and (ahead is None or ahead.stop - position < AHEAD // 2):
-                before, ahead = ahead, ByteRange(position, min(position + AHEAD, stop or position + AHEAD))
-                self._transfer.want(ahead)
-                if before is not None:
-                    self._transfer.unwant(before)
-            data = self.read(piece)
-            if data:
-                yield data
-            self._let_go(piece)
-            position += len(data)
-            if len(data) < len(piece):
-                return
+        position, edge = start, start
+        want: ByteRange | None = None
+        try:
+            while stop is None or position < stop:
+                if edge - position < AHEAD // 2 and (stop is None or edge < stop):
+                    edge = position + AHEAD if stop is None else min(position + AHEAD, stop)
+                want = self._want_instead(want, position, edge)
+                end = min(position // BLOCK * BLOCK + PIECE, edge)
+                piece = ByteRange(position, end)
+                data = self.read(piece)
+                if data:
+                    yield data
+                position += len(data)
+                want = self._want_instead(want, position, edge)
+                if self._transfer is not None:
+                    self._transfer.let_go(piece)
+                if len(data) < len(piece):
+                    return
+        finally:
+            self._want_instead(want, 0, 0)
+
+    def _want_instead(self, before: ByteRange | None, start: int, stop: int) -> ByteRange | None:
+        """Have connections run ahead over [start, stop), and not over what was wanted *before*."""
+        if self._transfer is None:
+            return None
+        if before is not None:
+            self._transfer.unwant(before)
+        if start >= stop:
+            return None
+        want = ByteRange(start, stop)
+        self._transfer.want(want)
+        return want
 
     @property
     def transfer(self) -> Transfer | None:
@@ -161,10 +177,6 @@ class Reader:
                 return Opened(self._copy)
         self._copy = self._cache.create(self.remote.url, identity)
         return Opened(self._copy)
-
-    def _let_go(self, piece: ByteRange) -> None:
-        if isinstance(self._copy, MemoryCopy) and self._transfer is not None:
-            self._transfer.let_go(piece)
 
     def _open_offline(self) -> int | None:
         if self._record is None or self._record.identity is None or self._cache is None:

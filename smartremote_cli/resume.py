@@ -62,16 +62,26 @@ def _resume(name: str, known: Identity, remote: Identity, other_url: bool) -> St
             return Start.SAMPLE
         case Match.DIFFERENT:
             raise RemoteChangedError(name, changed(known, remote))
-        case Match.SAME if known.has_validator:
+        case Match.SAME if _proves(known, remote):
             return Start.RESUME
         case _:
             return Start.SAMPLE
+
+
+def _proves(known: Identity, now: Identity) -> bool:
+    """Whether equal validators are proof enough: the strong tag, or all that were recorded, none gone or weaker."""
+    if known.strong_etag is not None:
+        return known.strong_etag == now.strong_etag
+    gone = known.etag not in (None, now.etag) or known.last_modified not in (None, now.last_modified)
+    return known.has_validator and not gone
 
 
 def changed(known: Identity, now: Identity) -> str:
     """Say which validator differs, with both sides."""
     if known.size is not None and now.size is not None and known.size != now.size:
         return f"the resource changed: {known.size} bytes before, {now.size} now"
-    if known.etag != now.etag:
+    tags = Identity(None, known.etag).compare(Identity(None, now.etag))
+    dates = Identity(None, None, known.last_modified).compare(Identity(None, None, now.last_modified))
+    if tags is Match.DIFFERENT or (tags is Match.UNPROVEN and dates is not Match.DIFFERENT):
         return f"the resource changed: ETag {known.etag} before, {now.etag} now"
     return f"the resource changed: Last-Modified {known.last_modified} before, {now.last_modified} now"

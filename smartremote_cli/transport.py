@@ -57,6 +57,21 @@ RESERVED = frozenset(
     "content-length transfer-encoding connection".split()
 )
 
+# What httpx, httpcore and the system raise while a request is under way.
+FOREIGN = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    ImportError,
+    ValueError,
+    OSError,
+)
+
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -135,14 +150,7 @@ class Transport:
                 raw = self._client.send(request, stream=True, auth=None, follow_redirects=False)
             else:
                 raw = self._pool_for(url).handle_request(request)
-        except (
-            httpx.HTTPError,
-            httpx.InvalidURL,
-            httpx.StreamError,
-            ImportError,
-            ValueError,
-            OSError,
-        ) as error:
+        except FOREIGN as error:
             raise translate(error, url) from error
         except RuntimeError as error:  # httpx's word for a client that was closed
             raise ClosedError(redact(url), "the HTTP client was closed") from error
@@ -219,7 +227,7 @@ class Response:
         """
         try:
             count = self._drain(view) if self._wire is not None else self._pull(view)
-        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
+        except FOREIGN as error:
             raise translate(error, self.url) from error
         return count
 
@@ -269,7 +277,7 @@ class Response:
         elif self._left == 0 and not self._ended:
             with contextlib.suppress(Exception):  # lets httpcore see the end, which it needs for keep-alive
                 next(self._chunks if self._chunks is not None else self._raw.iter_raw(), None)
-        with contextlib.suppress(httpx.HTTPError, OSError, RuntimeError):
+        with contextlib.suppress(RuntimeError, *FOREIGN):
             self._raw.close()
 
     def abort(self) -> None:
@@ -416,14 +424,16 @@ def translate(error: BaseException, url: str) -> SmartRemoteError:
     for cause in chain:
         if isinstance(cause, ConnectionRefusedError):
             return AttemptFailed(name, "connection refused", crowded=True, refused=True)
-        if isinstance(cause, (TimeoutError, httpx.TimeoutException)):
+        if isinstance(cause, (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException)):
             return AttemptFailed(name, str(cause) or "no byte came in time", stalled=True)
-    if isinstance(error, httpx.ProxyError):
+    if isinstance(error, (httpx.ProxyError, httpcore.ProxyError)):
         text = str(error)
         if text[:1] == "4":
             return RemotePermissionError(name, f"the proxy refuses: {text}")
         return AttemptFailed(name, f"the proxy failed: {text}")
-    if isinstance(error, (httpx.UnsupportedProtocol, httpx.InvalidURL, ImportError)):
+    if isinstance(
+        error, (httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, httpx.InvalidURL, ImportError)
+    ):
         return UsageError(name, str(error))
     reason = next((os.strerror(c.errno) for c in chain if isinstance(c, OSError) and c.errno), str(error))
     return AttemptFailed(name, reason.rstrip(".").lower() or "the connection broke")

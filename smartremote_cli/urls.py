@@ -9,20 +9,27 @@ from .errors import UsageError
 
 # Names are cut so that NAME.part.tmp still fits the 255 bytes that file systems allow.
 LONGEST_NAME = 240
+_LONGEST_SUFFIX = 16  # what is longer is no suffix, and is cut like the rest
+_LONGEST_DISPOSITION = 4096  # more than the longest name takes; what follows would cost time, not tell more
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d*)?", re.ASCII)
+_PARAMETER = re.compile(r"""([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))""", re.DOTALL)
+_EXTENDED = re.compile(r"([\w!#$&+^`{}~-]+)'[^']*'(\S+)", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 def check_url(url: str) -> str:
     """Return *url* without its fragment; `UsageError` unless it is an http or https URL with a host."""
-    if any(char.isspace() or ord(char) < 32 or char == "\x7f" for char in url):
+    if any(char.isspace() or ord(char) < 32 or "\x7f" <= char <= "\x9f" for char in url):
         raise UsageError(redact(url), "a URL has no spaces or control characters in it")
+    if any("\ud800" <= char <= "\udfff" for char in url):
+        raise UsageError(redact(url), "not a URL: it is no UTF-8")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise UsageError(redact(url), f"not a URL: {error}") from error
+    except ValueError:  # its text would show the host's neighbours: user and password
+        raise UsageError(redact(url), "not a URL: its host or port is malformed") from None
     if parts.scheme.lower() not in _DEFAULT_PORTS:
         raise UsageError(redact(url), "not an http:// or https:// URL")
     if not parts.hostname or port == 0:
@@ -31,12 +38,18 @@ def check_url(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """Return *url* as it may be shown: without user:password, the query shortened."""
+    """Return *url* as it may be shown: without user:password, the query shortened.
+
+    Of what is no URL, as little is shown as keeps an unescaped password out: with `/`, `?` or `#` in it,
+    the password's beginning stands where host and port should.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
-        return re.split(r"[?#@]", url)[0] + "…"
+        return "…"
     host = parts.netloc.rpartition("@")[2]
+    if ("@" in url and not host) or not _HOST.fullmatch(host):
+        return f"{parts.scheme}://…" if parts.scheme in _DEFAULT_PORTS else "…"
     shown = parts._replace(netloc=host, query="", fragment="").geturl()
     return f"{shown}?…" if parts.query else shown
 
@@ -76,19 +89,16 @@ def file_name(url: str, disposition: str | None) -> str:
 
 
 def _from_disposition(value: str) -> str:
-    extended = re.search(
-        r"filename\*\s*=\s*([\w!#$&+^`{}~-]+)'[^']*'([^;\s]+)", value, re.IGNORECASE | re.ASCII
-    )
+    found = _PARAMETER.findall(value[:_LONGEST_DISPOSITION])
+    given = {name.lower(): (quoted, plain) for name, quoted, plain in reversed(found)}
+    extended = _EXTENDED.fullmatch("".join(given.get("filename*", ("", ""))).strip())
     if extended:
         try:
             return unquote(extended[2], encoding=extended[1], errors="strict")
         except (LookupError, UnicodeError):
             pass
-    quoted = re.search(r'filename\s*=\s*"((?:[^"\\]|\\.)*)"', value, re.IGNORECASE)
-    if quoted:
-        return _as_utf8(re.sub(r"\\(.)", r"\1", quoted[1]))
-    plain = re.search(r"filename\s*=\s*([^;\s]+)", value, re.IGNORECASE)
-    return _as_utf8(plain[1]) if plain else ""
+    quoted, plain = given.get("filename", ("", ""))
+    return _as_utf8(re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL) or plain.strip().strip('"'))
 
 
 def _as_utf8(text: str) -> str:
@@ -101,12 +111,13 @@ def _as_utf8(text: str) -> str:
 
 def _harmless(candidate: str) -> str:
     name = re.split(r"[/\\]", candidate)[-1]
-    name = "".join("_" if not char.isprintable() else char for char in name).strip().lstrip(".").rstrip(". ")
+    name = "".join(char if char.isprintable() else "_" for char in name).lstrip("-. ").rstrip(". ")
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
-    if name.endswith((".part", ".part.tmp")):
-        name += "_"  # or the file would be taken for another one's record
-    while len(name.encode("utf-8", "replace")) > LONGEST_NAME:
-        stem, dot, suffix = name.rpartition(".")
-        name = f"{stem[:-1]}.{suffix}" if dot and stem and len(suffix) < 16 else name[:-1]
-    return name.lstrip("-") or ""
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(suffix.encode()) > _LONGEST_SUFFIX:
+        stem, dot, suffix = name, "", ""
+    room = LONGEST_NAME - len((dot + suffix).encode())
+    name = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + dot + suffix
+    # A name that ends like a record's would be taken for another file's.
+    return f"{name}_" if name.lower().endswith((".part", ".part.tmp")) else name

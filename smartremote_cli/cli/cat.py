@@ -71,7 +71,7 @@ def stdout() -> BinaryIO:
 
 
 def _copy(reader: Reader, offset: int, length: int | None, out: BinaryIO) -> None:
-    from ..engine import PastEndError
+    from ..fetch import PastEndError
 
     try:
         size = reader.open(offset, length)

@@ -15,8 +15,9 @@ from ..sizes import parse_size
 if TYPE_CHECKING:
     from ..cache import Cache
     from ..display import Progress
-    from ..engine import Policy, Transfer
+    from ..engine import Transfer
     from ..limiter import Limiter
+    from ..state import Policy
     from ..transport import Transport
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -172,7 +173,7 @@ def transport_of(options: dict[str, Any]) -> Transport:
 
 
 def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
-    from ..engine import Policy
+    from ..state import Policy
 
     count = connections or options["connections"]
     return Policy(connections=count, retries=options["retries"], digest_decides=bool(options.get("checksum")))

@@ -82,7 +82,7 @@ def _of_record(path: str, record: Record) -> dict[str, object]:
     missing = None if size is None else [[run.start, run.stop - 1] for run in blocks.missing()]
     count = None if size is None else blocks.count
     row = _row(path, PARTIAL, size, count, blocks.held, blocks.bytes_held, missing)
-    row["url"] = record.url
+    row["url"] = record.url and redact(record.url)
     row["etag"] = identity and identity.etag
     row["last_modified"] = identity and identity.last_modified
     return row

@@ -1,0 +1,61 @@
+"""Checkpointer: makes progress durable every second or 64 MiB, apart from the threads that fetch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from .errors import SmartRemoteError
+from .planner import MIB
+from .state import State
+from .storage import StaleCopyError
+
+log = logging.getLogger("smartremote")
+
+EVERY_SECONDS = 1.0
+EVERY_BYTES = 64 * MIB
+
+
+class Checkpointer:
+    """A thread that saves the record of one transfer, and once more when the transfer stops."""
+
+    def __init__(self, state: State, fail: Callable[[SmartRemoteError], None]) -> None:
+        self._state = state
+        self._fail = fail
+        self._thread = threading.Thread(target=self._run, name="smartremote-checkpoint", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the last checkpoint; one that takes longer is abandoned, and the record before it stands."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _run(self) -> None:
+        state = self._state
+        last = time.monotonic()
+        while True:
+            with state.cond:
+                while not state.stopping and not self._is_due(last):
+                    state.cond.wait(EVERY_SECONDS if state.dirty else None)
+                ending = state.stopping
+                dirty, state.dirty = state.dirty, 0
+                snapshot = state.snapshot()
+            try:
+                if dirty:
+                    state.copy.checkpoint(snapshot)
+            except StaleCopyError as error:
+                log.info("%s", error)
+            except SmartRemoteError as error:
+                self._fail(error)
+                return
+            last = time.monotonic()
+            if ending:
+                return
+
+    def _is_due(self, last: float) -> bool:
+        dirty = self._state.dirty
+        return dirty >= EVERY_BYTES or (dirty > 0 and time.monotonic() - last >= EVERY_SECONDS)

@@ -1,0 +1,151 @@
+"""State: what the threads of one transfer share, and the condition that guards it. No I/O happens here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from . import planner
+from .blocks import MAX_SIZE, BlockMap
+from .errors import SmartRemoteError
+from .headers import Asked, Identity
+from .ledger import Claim, Ledger
+from .patience import Patience
+from .ranges import ByteRange
+from .storage import Copy
+from .transport import Response
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the opener made of the first answer: the copy to fill, and what must be compared before it is trusted.
+
+    *resumed* copies hold bytes of an earlier run, so that a change cannot be mended by starting over.
+    *mismatch* makes the error for samples that differ.
+    """
+
+    copy: Copy
+    resumed: bool = False
+    samples: tuple[ByteRange, ...] = ()
+    mismatch: Callable[[str], SmartRemoteError] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How hard to try. *retries* are failures in a row without progress; *digest_decides* allows to start over."""
+
+    connections: int = 8
+    retries: int = 5
+    digest_decides: bool = False
+    pause: Callable[[int, float], float] = field(default=planner.pause)
+
+
+class State:
+    """Everything below is guarded by `cond`, which is notified when any of it changes for others."""
+
+    def __init__(self, first: Asked, condition: dict[str, str], patience: Patience, policy: Policy) -> None:
+        self.cond = threading.Condition()
+        self.first = first
+        self.condition = condition
+        self.patience = patience
+        self.policy = policy
+        self.threads: dict[threading.Thread, Response | None] = {}
+        # What is known of the resource
+        self.opened: Opened | None = None
+        self.identity: Identity | None = None
+        self.ledger: Ledger | None = None
+        self.early_wants: list[ByteRange] = []  # from before there was a ledger
+        self.probing = False
+        self.delivered = False  # somebody has read held bytes: they must not change any more
+        self.framed = True
+        # How it is asked for
+        self.precondition = True
+        self.again = False  # the last answer was asked for once more, without a condition
+        self.odd = 0
+        self.streaming = False
+        self.stream_identity: Identity | None = None
+        self.stash: Response | None = None  # an answer that turned out to be the whole resource
+        self.furthest = 0  # where the stream has been: what it passes again is no progress
+        self.renounced = False  # nothing is held any more, and the record on disk does not say so yet
+        self.restarts = 0
+        # How it ends
+        self.barrier: Callable[[], None] | None = None  # every worker leaves, and the last one calls it
+        self.error: SmartRemoteError | None = None
+        self.stopping = False
+        self.dirty = 0  # bytes of blocks that no checkpoint has seen
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.stopping or self.error is not None or self.barrier is not None
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether held bytes must not change: they are an earlier run's, or somebody has read them."""
+        resumed = self.opened is not None and self.opened.resumed
+        return (resumed and not self.policy.digest_decides) or self.delivered
+
+    @property
+    def copy(self) -> Copy:
+        assert self.opened is not None, "no answer yet"
+        return self.opened.copy
+
+    @property
+    def todo(self) -> int:
+        """How many bytes there are to bring or compare, roughly."""
+        if self.ledger is None:
+            return 1
+        if self.ledger.samples:
+            return len(self.ledger.samples) * planner.LEAST_STEAL
+        return self.ledger.missing_wanted()
+
+    @property
+    def wants(self) -> list[ByteRange]:
+        return self.early_wants if self.ledger is None else self.ledger.wants
+
+    def begin(self, opened: Opened, identity: Identity) -> Ledger:
+        """Take the first answer's copy and identity as what this transfer is about."""
+        self.opened = opened
+        self.identity = identity
+        self.ledger = Ledger(opened.copy.blocks)
+        self.ledger.wants, self.early_wants = self.early_wants, []
+        self.patience.arrived += 1
+        self.patience.welcome()
+        return self.ledger
+
+    def adopt(self, identity: Identity, claim: Claim) -> None:
+        """Take the stream's *identity* as the resource's; *claim* is the whole of it."""
+        assert self.ledger is not None and self.identity is not None
+        self.identity = identity.sized(self.identity.size if identity.size is None else identity.size)
+        self.copy.settle(self.identity)
+        self.ledger.blocks = self.copy.blocks
+        claim.stop = self.copy.blocks.size
+
+    def is_satisfied(self, wanted: ByteRange) -> bool:
+        """Return whether every byte of *wanted* can be read, and whatever had to be compared was."""
+        if self.ledger is None or self.barrier is not None or self.ledger.samples or self.ledger.samples_open:
+            return False
+        if self.identity is not None and self.identity.size is None and wanted.stop >= MAX_SIZE:
+            return False
+        return self.ledger.satisfied(wanted)
+
+    def snapshot(self) -> BlockMap:
+        """Return a copy of the map of what is written."""
+        blocks = self.copy.blocks
+        return BlockMap(blocks.size, blocks.bits)
+
+    def begin_stream(self) -> None:
+        """From here on everything is one claim, from byte 0; what is held will be compared. A barrier."""
+        self.streaming = True
+        if self.ledger is not None:
+            self.ledger.samples.clear()
+            self.ledger.strays.clear()
+
+    def start_over(self) -> None:
+        """Forget every block: everything is fetched anew, in one piece. A barrier."""
+        assert self.ledger is not None
+        self.ledger.drop_all()
+        self.streaming = True
+        self.stream_identity = None
+        self.furthest = 0
+        self.renounced = True
