@@ -81,7 +81,7 @@ class BlockMap:
 
     def held_in(self, first: int, stop: int) -> int:
         """Return how many of the blocks [first, stop) are held."""
-        return self._bits.range_cardinality(first, stop)
+        return self._bits.range_cardinality(first, stop) if first < stop else 0
 
     def align(self, wanted: ByteRange) -> ByteRange:
         """Return the whole blocks that hold *wanted*, cut at the end of the resource."""

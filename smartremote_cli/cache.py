@@ -1,7 +1,8 @@
 """The cache folder: what was read of a URL, keyed by that URL, for as long as the server says it is the same.
 
-An entry is a data file and its part record, which stays also when every block is held: it carries the identity
-that the next use is checked against. Entries in use are locked; the least recently used of the others go first.
+An entry is a data file and its record, which carries the identity that the next use is checked against: a part
+record while blocks are missing, and the same under another name (`.whole`) when a complete entry was finished.
+Entries in use are locked; the least recently used of the others go first.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 
 from .errors import DamagedError, LocalError, UsageError
 from .headers import Identity
-from .part import Record
+from .part import Record, decode
 from .sizes import parse_size
 from .storage import LocalCopy, folder_lock, inspect, load_record, record_path
 
@@ -38,7 +39,7 @@ class Cache:
         """Return the record of what is cached of *url*; None when nothing usable is."""
         path = self.path_of(url)
         try:
-            record = load_record(path)
+            record = load_record(path) or _load_whole(path)
             usable = record is not None and record.identity is not None and inspect(path) is not None
         except (DamagedError, LocalError):
             return None
@@ -47,8 +48,24 @@ class Cache:
     def open(self, url: str, record: Record) -> LocalCopy:
         """Open the entry of *url* as *record*, just found, has it."""
         self._prepare()
+        path = self.path_of(url)
         with folder_lock(self.folder):
-            return LocalCopy.reopen(self.path_of(url), url, record, sync=False, shared=True)
+            if not os.path.exists(record_path(path)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(_whole_path(path), record_path(path))
+            return LocalCopy.reopen(path, url, record, sync=False, shared=True)
+
+    def finish(self, copy: LocalCopy) -> None:
+        """Note that *copy* is complete: its record is kept under the other name."""
+        copy.checkpoint(copy.blocks)
+        with folder_lock(self.folder), contextlib.suppress(FileNotFoundError):
+            os.replace(record_path(copy.path), _whole_path(copy.path))
+
+    def unfinish(self, copy: LocalCopy) -> None:
+        """Give *copy* its part record back."""
+        copy.checkpoint(copy.blocks)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_whole_path(copy.path))
 
     def create(self, url: str, identity: Identity) -> LocalCopy:
         """Begin the entry of *url* anew, unless another process has just begun the same."""
@@ -58,15 +75,18 @@ class Cache:
             record = self.find(url)
             if record is not None and record.identity == identity and identity.is_strong:
                 return LocalCopy.reopen(path, url, record, sync=False, shared=True)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)  # who reads the old version goes on reading its own file
+            for old in (_whole_path(path), path):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(old)  # who reads the old version goes on reading its own file
             return LocalCopy.create(path, url, identity, sync=False, shared=True)
 
     def touch(self, url: str) -> None:
         """Note that *url* was used now, and remove entries beyond the limit, least recently used first."""
         path = self.path_of(url)
         with contextlib.suppress(OSError):
-            os.utime(record_path(path))
+            for record in (record_path(path), _whole_path(path)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(record)
             with folder_lock(self.folder):
                 self._trim(keep=path)
 
@@ -96,9 +116,10 @@ class Cache:
                 ):
                     data = item.stat(follow_symlinks=False)
                     used, more = data.st_mtime, 0
-                    with contextlib.suppress(OSError):
-                        record = os.stat(record_path(item.path))
-                        used, more = record.st_mtime, record.st_blocks * 512
+                    for name in (record_path(item.path), _whole_path(item.path)):
+                        with contextlib.suppress(OSError):
+                            record = os.stat(name)
+                            used, more = record.st_mtime, record.st_blocks * 512
                     yield used, data.st_blocks * 512 + more, item.path
 
 
@@ -122,6 +143,18 @@ def default_folder() -> str:
     return user_cache_dir("smartremote", appauthor=False)
 
 
+def _whole_path(path: str) -> str:
+    return f"{path}.whole"
+
+
+def _load_whole(path: str) -> Record | None:
+    try:
+        with open(_whole_path(path), "rb") as file:
+            return decode(file.read(), _whole_path(path))
+    except OSError:
+        return None
+
+
 def _remove_unused(path: str) -> bool:
     """Remove an entry that no process uses; the record goes last."""
     try:
@@ -131,8 +164,9 @@ def _remove_unused(path: str) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(path)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(record_path(path))
+        for record in (record_path(path), _whole_path(path)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(record)
         return True
     except OSError:
         return False

@@ -21,7 +21,6 @@ from .fetch import Fetcher, Opener
 from .headers import Asked, Identity
 from .limiter import Limiter
 from .patience import Patience
-from .planner import LEAST_STEAL
 from .ranges import ByteRange
 from .state import Policy, State
 from .storage import Copy, LocalCopy, MemoryCopy
@@ -113,34 +112,68 @@ class Transfer:
 
         Raises the error that ended the transfer; what had arrived by then is kept.
         """
-        state = self._state
         want = wanted or ByteRange(0, MAX_SIZE)
-        self.want(want)
+        self.want(want, first=True)
         try:
+            self.wait(want)
+            state = self._state
             with state.cond:
-                while not state.is_satisfied(want) or (wanted is None and self._is_comparing()):
-                    self._check()
-                    self._kick()
+                while wanted is None and state.ledger is not None and state.ledger.claims:
+                    self._check()  # the last bytes are here, but maybe not yet the seams after them
                     state.cond.wait(_LOOK)
                 if wanted is None:
                     self._check()
         finally:
             self.unwant(want)
 
-    def want(self, wanted: ByteRange) -> None:
-        """Have *wanted* fetched, after what is wanted already, without waiting for it."""
+    def wait(self, wanted: ByteRange, seconds: float | None = None) -> bool:
+        """Wait until every byte of *wanted* is held, up to *seconds*; return whether it is. Raises as `ensure` does.
+
+        What no `want` covers is wanted for as long as this waits.
+        """
+        state = self._state
+        deadline = None if seconds is None else time.monotonic() + seconds
+        own = False
+        with state.cond:
+            try:
+                while not state.is_satisfied(wanted):
+                    self._check()
+                    if not own and not any(want.contains(wanted) for want in state.wants):
+                        state.wants.insert(0, wanted)
+                        own = True
+                    self._kick()
+                    left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+                    if left <= 0:
+                        return False
+                    state.cond.wait(left)
+                return True
+            finally:
+                if own:
+                    self.unwant(wanted)
+
+    def want(self, wanted: ByteRange, *, first: bool = False) -> None:
+        """Have *wanted* fetched without waiting for it: after what is wanted already, or *first*."""
         with self._state.cond:
-            self._state.wants.append(wanted)
+            self._state.wants.insert(0 if first else len(self._state.wants), wanted)
             self._kick()
 
-    def unwant(self, wanted: ByteRange) -> None:
-        """Take back one `want`; what is in flight still arrives."""
-        with self._state.cond, contextlib.suppress(ValueError):
-            self._state.wants.remove(wanted)
+    def unwant(self, wanted: ByteRange, *, cut: bool = False) -> None:
+        """Take back one `want`. What is in flight still arrives, unless it is to be *cut* short."""
+        state = self._state
+        with state.cond:
+            with contextlib.suppress(ValueError):
+                state.wants.remove(wanted)
+            if cut and state.ledger is not None:
+                state.ledger.cut_short(wanted)
+
+    def share(self, connections: int) -> None:
+        """From here on, divide what is wanted among up to so many *connections*."""
+        with self._state.cond:
+            self._state.share_among(connections)
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*, fetched where they are missing; fewer only at the end of the resource."""
-        self.ensure(wanted)
+        self.wait(wanted)
         with self._state.cond:
             self._state.delivered = True
         if self.size is not None:
@@ -160,6 +193,33 @@ class Transfer:
                 part = ByteRange(whole.start * BLOCK, min(whole.stop * BLOCK, state.ledger.blocks.size))
                 state.ledger.blocks.forget(part)
                 self.copy.forget(part)
+
+    def checkpoint(self) -> None:
+        """Save the record now. Raises `LocalError`."""
+        with self._state.cond:
+            snapshot = self._state.snapshot()
+        self.copy.checkpoint(snapshot)
+
+    def forget(self, damaged: ByteRange) -> None:
+        """Mark every block that *damaged* touches as missing, in the record too."""
+        with self._state.cond:
+            self.copy.blocks.forget(damaged)
+            snapshot = self._state.snapshot()
+        self.copy.checkpoint(snapshot)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has failed or was stopped; another may be begun on the same copy."""
+        return self._state.error is not None or self._state.stopping
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte is held and compared."""
+        state = self._state
+        with state.cond:
+            if state.ledger is None or state.ledger.claims or self.size is None:
+                return False
+            return state.error is None and state.is_satisfied(ByteRange(0, MAX_SIZE))
 
     def start_over(self) -> None:
         """Forget every block: the next `ensure` fetches everything anew, in one piece."""
@@ -187,10 +247,6 @@ class Transfer:
         if self._checkpoints is not None:
             self._checkpoints.finish(max(0.05, deadline - time.monotonic()))
 
-    def _is_comparing(self) -> bool:
-        """Whether the last bytes may be here, but not yet the seams after them. Called with the guard held."""
-        return self._state.ledger is not None and bool(self._state.ledger.claims)
-
     def _check(self) -> None:
         if self._state.error is not None:
             raise self._state.error
@@ -204,7 +260,7 @@ class Transfer:
             return
         useful = 1
         if state.ledger is not None and not state.streaming:
-            useful = min(state.patience.connections, -(-state.todo // LEAST_STEAL))
+            useful = min(state.patience.connections, state.ledger.parts)
         elif state.ledger is not None:
             useful = min(1, state.todo)
         if len(state.threads) < useful:

@@ -63,10 +63,14 @@ class Claim:
 
 
 class Ledger:
-    """The state of one transfer, without threads or I/O. `blocks` is the copy's own map."""
+    """The state of one transfer, without threads or I/O. `blocks` is the copy's own map.
 
-    def __init__(self, blocks: BlockMap) -> None:
+    With *share*, connections divide what is wanted among them; without, each want is one request.
+    """
+
+    def __init__(self, blocks: BlockMap, share: bool = True) -> None:
         self.blocks = blocks
+        self.share = share
         self.wants: list[ByteRange] = []
         self.claims: list[Claim] = []
         self.strays: list[Claim] = []
@@ -99,12 +103,31 @@ class Ledger:
         if self.strays:
             return self._add(self.strays.pop())
         taken = [_whole_blocks(c) for c in self.claims if c.origin < c.stop]
-        limit = planner.request_length(self.missing_wanted(), connections)
+        limit = planner.request_length(self.missing_wanted(), connections if self.share else 1)
         for want in self._open_wants():
             gap = planner.next_gap(self.blocks, [want], taken, limit)
             if gap is not None:
                 return self._add(Claim(gap.start, gap.stop))
-        return self._steal(now)
+        return self._steal(now) if self.share else None
+
+    @property
+    def parts(self) -> int:
+        """How many connections could work on what is wanted, samples included."""
+        if self.samples:
+            return len(self.samples)
+        if not self.share:
+            return len(self.wants) if self.missing_wanted() else 0
+        return -(-self.missing_wanted() // planner.LEAST_STEAL)
+
+    def cut_short(self, dropped: ByteRange) -> None:
+        """Have claims within *dropped* end where they are, at most a block further, unless others want them."""
+        for claim in [*self.claims, *self.strays]:
+            here = max(claim.position, claim.busy)
+            if claim.sample or here >= claim.stop or not dropped.overlaps(ByteRange(here, claim.stop)):
+                continue
+            if not any(want.overlaps(ByteRange(here, claim.stop)) for want in self.wants):
+                claim.stop = min(claim.stop, -(-here // BLOCK) * BLOCK)
+        self.strays = [claim for claim in self.strays if not claim.is_done]
 
     def _open_wants(self) -> Iterator[ByteRange]:
         for want in self.wants:

@@ -91,7 +91,7 @@ def _with_trailer(bits: BitMap, data: bytes, start: int, what: str) -> Record:
     stop = start + _HEAD.size + length
     if magic != MAGIC or len(data) != stop + _CRC.size:
         raise DamagedError(what, "the record's end cannot be read")
-    if _CRC.unpack_from(data, stop)[0] != zlib.crc32(data[:stop]):
+    if _CRC.unpack_from(data, stop)[0] != zlib.crc32(memoryview(data)[:stop]):
         raise DamagedError(what, "the record's checksum does not match")
     if version != VERSION:
         raise DamagedError(what, f"record version {version} where {VERSION} was expected")

@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .blocks import BLOCK, BlockMap
+from .blocks import BLOCK
 from .cache import Cache
 from .engine import Transfer
 from .errors import NotCachedError, OffsetError
 from .events import Listener, ignore
-from .headers import Asked, Identity, Match
 from .limiter import Limiter
-from .part import Record
 from .ranges import ByteRange
-from .state import Opened, Policy
-from .storage import Copy, LocalCopy, MemoryCopy
-from .transport import Remote, Response
+from .state import Policy
+from .storage import LocalCopy
+from .targets import CacheTarget, MemoryTarget, Target
+from .transport import Remote
 
 # How far connections run ahead of a reader in order, and how much is handed on at a time.
 AHEAD = 32 * 1024 * 1024
 PIECE = 256 * 1024
-
-# The first request of a read without end: enough to learn the rest while it comes.
-FIRST = 4 * 1024 * 1024
 
 
 class Reader:
@@ -43,14 +39,15 @@ class Reader:
         offline: bool = False,
     ) -> None:
         self.remote = remote
-        self._cache = cache
         self._policy = policy
         self._listener = listener
         self._limiter = limiter
         self._offline = offline
-        self._record = cache.find(remote.url) if cache is not None else None
+        self._target: Target = MemoryTarget(remote.name)
+        if cache is not None:
+            self._target = CacheTarget(cache, remote.url, remote.name)
         self._transfer: Transfer | None = None
-        self._copy: Copy | None = None
+        self._unasked: LocalCopy | None = None
 
     def __enter__(self) -> Reader:
         return self
@@ -66,9 +63,9 @@ class Reader:
         """
         if self._offline:
             return self._open_offline()
-        first, condition = self._first_request(offset, length)
+        first, condition = self._target.first(offset, length)
         self._transfer = Transfer(
-            self.remote, self._open_copy, first, self._policy, self._listener, self._limiter, condition
+            self.remote, self._target.open, first, self._policy, self._listener, self._limiter, condition
         )
         return self._transfer.open().size
 
@@ -128,67 +125,20 @@ class Reader:
         """Stop fetching, save what was fetched, and trim the cache."""
         if self._transfer is not None:
             self._transfer.stop()
-        if isinstance(self._copy, LocalCopy):
-            self._copy.close()
-            self._copy = None
-            if self._cache is not None:
-                self._cache.touch(self.remote.url)
-
-    def _first_request(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
-        known = self._record.identity if self._record is not None else None
-        if self._record is not None and known is not None and known.size is not None and known.is_strong:
-            first = self._first_of_cached(self._record, known, known.size, offset, length)
-            if first is not None:
-                return first
-        self._record = None
-        if offset < 0:
-            return Asked(suffix=-offset), {}
-        start = offset // BLOCK * BLOCK
-        most = FIRST if length is None else min(length, FIRST)
-        return Asked(range=ByteRange(start, -(-(offset + max(most, 1)) // BLOCK) * BLOCK)), {}
-
-    def _first_of_cached(
-        self, record: Record, known: Identity, size: int, offset: int, length: int | None
-    ) -> tuple[Asked, dict[str, str]] | None:
-        start = max(0, size + offset) if offset < 0 else offset
-        if start >= size:
-            start = max(0, size - 1)  # whether that is still the end, the server must say
-        stop = size if length is None else min(start + max(length, 1), size)
-        if not size:
-            return Asked(conditional=True), known.condition()
-        blocks = BlockMap.fitting(size, record.bits)
-        wanted = ByteRange(start, stop)
-        run = next(blocks.missing(wanted), None)
-        if run is None:
-            block = blocks.align(ByteRange(start, start + 1))
-            return Asked(range=block, conditional=True), known.condition()
-        return Asked(range=ByteRange(run.start, min(run.stop, run.start + FIRST))), known.precondition()
-
-    def _open_copy(self, identity: Identity, response: Response) -> Opened:
-        if self._cache is None:
-            self._copy = MemoryCopy(identity)
-            return Opened(self._copy)
-        record = self._record
-        if record is not None and record.identity is not None:
-            confirmed = response.status == 304
-            same_size = confirmed or identity.size == record.identity.size
-            if same_size and (confirmed or record.identity.compare(identity) is Match.SAME):
-                self._copy = self._cache.open(self.remote.url, record)
-                return Opened(self._copy)
-        self._copy = self._cache.create(self.remote.url, identity)
-        return Opened(self._copy)
+        self._target.close()
 
     def _open_offline(self) -> int | None:
-        if self._record is None or self._record.identity is None or self._cache is None:
+        if isinstance(self._target, CacheTarget):
+            self._unasked = self._target.open_unasked()
+        if self._unasked is None:
             raise NotCachedError(
                 self.remote.name, "nothing of it is in the cache, and --offline was asked for"
             )
-        self._copy = self._cache.open(self.remote.url, self._record)
-        return self._copy.identity.size
+        return self._unasked.identity.size
 
     def _read_offline(self, wanted: ByteRange) -> bytes:
-        assert isinstance(self._copy, LocalCopy)
-        size = self._copy.identity.size
+        assert self._unasked is not None
+        size = self._unasked.identity.size
         if size is not None:
             if wanted.start > size:
                 raise OffsetError(self.remote.name, f"the offset lies past the end, at {size} bytes")
@@ -196,8 +146,9 @@ class Reader:
             if clipped is None:
                 return b""
             wanted = clipped
-        gap = next(self._copy.blocks.missing(wanted), None)
+        gap = next(self._unasked.blocks.missing(wanted), None)
         if gap is not None:
-            why = f"bytes {max(gap.start, wanted.start)} to {min(gap.stop, wanted.stop) - 1} are not in the cache"
-            raise NotCachedError(self.remote.name, f"{why}, and --offline was asked for")
-        return self._copy.read(wanted)
+            first, last = max(gap.start, wanted.start), min(gap.stop, wanted.stop) - 1
+            why = f"bytes {first} to {last} are not in the cache, and --offline was asked for"
+            raise NotCachedError(self.remote.name, why)
+        return self._unasked.read(wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import planner
 from .blocks import MAX_SIZE, BlockMap
@@ -33,11 +33,15 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How hard to try. *retries* are failures in a row without progress; *digest_decides* allows to start over."""
+    """How hard to try. *retries* are failures in a row without progress; *digest_decides* allows to start over.
+
+    Without *share*, each want is one request of its own.
+    """
 
     connections: int = 8
     retries: int = 5
     digest_decides: bool = False
+    share: bool = True
     pause: Callable[[int, float], float] = field(default=planner.pause)
 
 
@@ -107,11 +111,18 @@ class State:
         """Take the first answer's copy and identity as what this transfer is about."""
         self.opened = opened
         self.identity = identity
-        self.ledger = Ledger(opened.copy.blocks)
+        self.ledger = Ledger(opened.copy.blocks, self.policy.share)
         self.ledger.wants, self.early_wants = self.early_wants, []
         self.patience.arrived += 1
         self.patience.welcome()
         return self.ledger
+
+    def share_among(self, connections: int) -> None:
+        """Divide what is wanted among up to so many *connections*."""
+        self.policy = replace(self.policy, share=True, connections=connections)
+        self.patience.most = self.patience.limit = connections
+        if self.ledger is not None:
+            self.ledger.share = True
 
     def adopt(self, identity: Identity, claim: Claim) -> None:
         """Take the stream's *identity* as the resource's; *claim* is the whole of it."""

@@ -6,16 +6,21 @@ and the completion of a word never pay for httpx.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import re
 import sys
 import traceback
+from difflib import get_close_matches
 
 import click
 
 from .. import __version__
 from ..errors import SmartRemoteError
 from ..text import printable
+from ..urls import redact
+from .output import PipeClosed
 from .signals import Interrupted, catch_signals
 
 COMMANDS = {
@@ -43,6 +48,14 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in COMMANDS and (alike := get_close_matches(word, COMMANDS, n=1)):
+            ctx.fail(f"no command {word!r}: did you mean {alike[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -59,12 +72,13 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    _fill_in_standard_streams()
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            code = code or PIPE_CLOSED if stream is sys.stdout else code
+        # What was printed was flushed then. After a signal nothing may hold up the exit, a full pipe least of all.
+        if stream is not None and code < 128:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
     os._exit(code)  # threads that still wait for the network have nothing left to do
 
 
@@ -88,11 +102,12 @@ def run(arguments: list[str]) -> int:
             error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "smartremote"
         )
         what = command.removeprefix("smartremote").strip() or "usage"
-        say(f"{what}: {' '.join(error.format_message().split())}", f"see: {command} --help")
+        say(f"{what}: {_without_secrets(error.format_message())}", f"see: {command} --help")
         return 2
-    except BrokenPipeError:
-        _silence_stdout()
+    except PipeClosed:
         return PIPE_CLOSED
+    except SystemExit as leave:  # click's: 0 after completing a word, 1 when the pipe behind a help page closed
+        return PIPE_CLOSED if leave.code else 0
     except SmartRemoteError as error:
         if verbose and error.exit_code == 1:
             traceback.print_exception(error)
@@ -123,11 +138,15 @@ def say(line: str, hint: str | None = None) -> None:
         pass
 
 
-def _silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's own flush at exit has nothing to complain about."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-    except (OSError, ValueError, AttributeError):
-        pass
+def _fill_in_standard_streams() -> None:
+    """Open what the caller closed (`2>&-`): else a data file would get that number, and be taken for the stream."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+
+
+def _without_secrets(text: str) -> str:
+    """Return *text* on one line, its URLs as they may be shown."""
+    return re.sub(r"https?://[^\s'\")]+", lambda found: redact(found[0]), " ".join(text.split()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import LocalError, OffsetError
+from ..errors import OffsetError
 from .options import (
     Size,
     cache_of,
@@ -19,6 +18,7 @@ from .options import (
     progress_of,
     transport_of,
 )
+from .output import Output
 
 if TYPE_CHECKING:
     from ..reading import Reader
@@ -44,7 +44,7 @@ def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
     from ..reading import Reader
     from ..transport import Remote
 
-    out = stdout()
+    out = Output()
     with transport_of(options) as transport:
         remote = Remote(url, transport)
         reader: Reader | None = None
@@ -63,14 +63,7 @@ def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
             progress.done()
 
 
-def stdout() -> BinaryIO:
-    """Return standard output for bytes; `LocalError` when it is closed."""
-    if sys.stdout is None:
-        raise LocalError("standard output", "is closed")
-    return sys.stdout.buffer
-
-
-def _copy(reader: Reader, offset: int, length: int | None, out: BinaryIO) -> None:
+def _copy(reader: Reader, offset: int, length: int | None, out: Output) -> None:
     from ..fetch import PastEndError
 
     try:

@@ -6,6 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from .completion_scripts import SCRIPTS, UNFINISHED
+from .output import write_line
 
 
 @click.command()
@@ -18,7 +19,7 @@ def completion(shell: str) -> None:
     zsh:  source <(smartremote completion zsh)     after compinit
     fish: smartremote completion fish | source
     """
-    click.echo(SCRIPTS[shell], nl=False)
+    write_line(SCRIPTS[shell].removesuffix("\n"))
 
 
 def unfinished_files(

@@ -13,10 +13,17 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import BinaryIO
+from typing import Protocol
 
 from ..text import printable
 from ..zip_directory import Entry
+
+
+class Sink(Protocol):
+    """Whatever takes bytes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
 
 _BATCH = 1000  # lines a write: about 64 KiB
 
@@ -131,7 +138,7 @@ def _json_bool(value: bool) -> str:
 
 
 def write(
-    lines: Iterable[str], out: BinaryIO, encoding: str = "utf-8", errors: str = "backslashreplace"
+    lines: Iterable[str], out: Sink, encoding: str = "utf-8", errors: str = "backslashreplace"
 ) -> None:
     """Write *lines* to *out* in large pieces. When they end in an error, those before it are written."""
     left = iter(lines)

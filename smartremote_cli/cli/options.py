@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -38,6 +40,21 @@ class Size(click.ParamType[int]):
             return parse_size(str(value), signed=self._signed)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds, positive and within what poll(2) can wait for."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=1_000_000)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail("not a number of seconds", param, ctx)
+        return seconds
 
 
 class Header(click.ParamType[str]):
@@ -76,7 +93,7 @@ def network_options(command: Command) -> Command:
         click.option("--user-agent", metavar="TEXT", help="Send this User-Agent."),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=Seconds(),
             default=30.0,
             metavar="SECONDS",
             show_default=True,
@@ -163,7 +180,7 @@ def transport_of(options: dict[str, Any]) -> Transport:
             headers=tuple(check_header(text) for text in options["header"]),
             user=_user(options["user"]),
             netrc=options["netrc"],
-            proxy=options["proxy"],
+            proxy=_proxy(options["proxy"]),
             cacert=options["cacert"],
             insecure=options["insecure"],
             user_agent=options["user_agent"] or USER_AGENT,
@@ -237,6 +254,20 @@ def _log(verbose: bool) -> None:
     logger = logging.getLogger("smartremote")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
+
+
+def _proxy(text: str | None) -> str | None:
+    """Return *text* when host and port of a proxy can be read from it: a failed attempt would be repeated."""
+    if not text:
+        return text
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError("--proxy", "expected http://HOST:PORT")
+    return text
 
 
 def _user(text: str | None) -> tuple[str, str] | None:

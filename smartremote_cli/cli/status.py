@@ -16,13 +16,14 @@ from ..storage import inspect, load_record, survey
 from ..text import printable
 from ..urls import redact
 from .completion import unfinished_files
+from .output import write_line
 
 COMPLETE, PARTIAL = "complete", "partial"
 
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=unfinished_files)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", envvar="SMARTREMOTE_STATUS_JSON", is_flag=True, help="One JSON object a line.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every missing run.")
 def status(paths: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> int:
@@ -40,7 +41,7 @@ def status(paths: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) ->
                 continue
             worst = max(worst, 0 if facts["state"] == COMPLETE else 3)
             if not quiet:
-                click.echo(json.dumps(facts) if as_json else _sentence(facts, verbose))
+                write_line(json.dumps(facts) if as_json else _sentence(facts, verbose))
     return worst
 
 

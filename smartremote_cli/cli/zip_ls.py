@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from ..errors import DamagedError
-from .cat import stdout
 from .options import (
     cache_of,
     cache_options,
@@ -18,19 +17,20 @@ from .options import (
     progress_of,
     transport_of,
 )
+from .output import Output
 
 
 @click.command(name="zip-ls")
 @click.argument("url")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
-@click.option("-1", "--names-only", "names", is_flag=True, help="One name a line, and nothing else.")
-@click.option("-0", "--null", "nul", is_flag=True, help="Names with NULs between, raw.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("-1", "--names-only", is_flag=True, help="One name a line, and nothing else.")
+@click.option("-0", "--null", is_flag=True, help="Names with NULs between, raw.")
+@click.option("--json", "as_json", envvar="SMARTREMOTE_ZIP_LS_JSON", is_flag=True, help="One JSON object a line.")
 @cache_options
 @network_options
 @display_options
 def zip_ls(
-    url: str, patterns: tuple[str, ...], names: bool, nul: bool, as_json: bool, **options: Any
+    url: str, patterns: tuple[str, ...], names_only: bool, null: bool, as_json: bool, **options: Any
 ) -> None:
     """List the remote zip archive URL, all of it or what any PATTERN matches."""
     from ..ranges import ByteRange
@@ -40,7 +40,7 @@ def zip_ls(
     from ..zip_directory import TAIL, find_directory, read_entries
     from . import listing
 
-    out = stdout()
+    out = Output()
     with transport_of(options) as transport:
         remote = Remote(url, transport)
         reader: Reader | None = None
@@ -65,13 +65,13 @@ def zip_ls(
                 entries = chosen.select(read_entries(chunks, directory, remote.name))
                 if as_json:
                     lines = listing.json_lines(entries)
-                elif nul:
+                elif null:
                     lines = listing.raw_names(entries)
-                elif names:
+                elif names_only:
                     lines = listing.names(entries)
                 else:
                     lines = listing.table(entries, redact(url), directory.comment)
-                listing.write(lines, out, errors="surrogateescape" if nul else "backslashreplace")
+                listing.write(lines, out, errors="surrogateescape" if null else "backslashreplace")
                 out.flush()
             progress.done()
     if chosen.unmatched:

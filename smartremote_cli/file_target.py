@@ -1,0 +1,274 @@
+"""FileTarget: one named file, which may be absent, partial, complete, or somebody else's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from . import planner
+from .blocks import BLOCK, MAX_SIZE, BlockMap
+from .cache import Cache
+from .errors import DamagedError, ForeignFileError, LocalError, RemoteChangedError, SmartRemoteError
+from .events import Listener, Notice, ignore
+from .headers import Asked, Identity, Match
+from .part import Record
+from .ranges import ByteRange
+from .resume import OnDisk, Start, decide
+from .state import Opened
+from .storage import Copy, LocalCopy, holes, inspect, load_record
+from .targets import FIRST, first_of_nothing, meet_again
+from .transport import Remote, Response
+from .urls import file_name
+
+# How many held blocks are compared where nothing else proves that they are of this resource.
+SAMPLES = 8
+MOST_HOLES = 64
+
+
+class ExistingFile:
+    """A complete file, to be compared with a resource and not to be touched."""
+
+    def __init__(self, path: str, size: int) -> None:
+        self.path = path
+        self.identity = Identity(size)
+        self.blocks = BlockMap(size)
+        if size:
+            self.blocks.hold(ByteRange(0, size))
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def settle(self, identity: Identity) -> None:
+        """Take note of the identity; the file stays as it is."""
+        self.identity = identity
+
+    def write(self, offset: int, data: memoryview) -> None:
+        raise ForeignFileError(self.path, "a file of that name exists and is not this resource")
+
+    def read(self, wanted: ByteRange) -> bytes:
+        return os.pread(self.descriptor, len(wanted), wanted.start)
+
+    def checkpoint(self, snapshot: BlockMap) -> None:
+        """Do nothing: there is nothing to record."""
+
+    def holes(self) -> list[ByteRange]:
+        return list(holes(self.descriptor, self.blocks.size))
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class FileTarget:
+    """The file at *path*; None takes the name that the server or the URL gives, in the current folder.
+
+    With *other_url* the record's URL was another one, whose validators prove nothing here. *cache* may hold
+    blocks of the same resource, which are taken over.
+    """
+
+    def __init__(
+        self,
+        remote: Remote,
+        path: str | None,
+        *,
+        cache: Cache | None = None,
+        listener: Listener = ignore,
+        overwrite: bool = False,
+        sync: bool = True,
+        other_url: bool = False,
+    ) -> None:
+        """Look at what is there, and lock it when it is ours. Raises `LocalError`, `DamagedError`, `BusyError`."""
+        self._remote = remote
+        self._named = path is not None
+        self._path = path
+        self._cache = cache
+        self._listener = listener
+        self._overwrite = overwrite
+        self._sync = sync
+        self._other_url = other_url
+        self._record: Record | None = None
+        self._restarting = False
+        self.copy: LocalCopy | ExistingFile | None = None
+        self._look(path or file_name(remote.url, None))
+
+    @property
+    def path(self) -> str | None:
+        return self._path
+
+    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
+        if isinstance(self.copy, LocalCopy) and not self._restarting:
+            return self._first_of_resumed(self.copy, offset, length), {}
+        if self._path is not None and not self._overwrite and not self._restarting:
+            on_disk = inspect(self._path)
+            if on_disk is not None and on_disk.size:
+                return Asked(range=ByteRange(0, BLOCK)), {}
+        return first_of_nothing(offset, length), {}
+
+    def open(self, identity: Identity, response: Response) -> Opened:
+        if isinstance(self.copy, ExistingFile):
+            return meet_again(self.copy, identity, self.copy.path)
+        if self._restarting and self.copy is not None:
+            self._restarting = False
+            self._check_room(self.copy, identity)
+            return Opened(self.copy)
+        if self._path is None:
+            self._look(file_name(self._remote.url, response.headers.get("content-disposition")))
+            self._path = file_name(self._remote.url, response.headers.get("content-disposition"))
+        on_disk = None if self._overwrite and self.copy is None else inspect(self._path)
+        match decide(self._path, on_disk, self._record, identity, other_url=self._other_url):
+            case Start.FRESH:
+                return self._open_fresh(self._path, identity)
+            case Start.COMPARE:
+                return self._open_existing(self._path, on_disk)
+            case start:
+                return self._open_resumed(self._path, identity, start)
+
+    def finish(self) -> None:
+        if isinstance(self.copy, LocalCopy):
+            self.copy.finish()
+            self._record = None
+
+    def unfinish(self) -> Copy:
+        assert self.copy is not None
+        path, identity, blocks = self.copy.path, self.copy.identity, self.copy.blocks
+        self.copy.close()
+        self._record = Record(blocks.bits, identity, self._remote.url)
+        copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
+        copy.checkpoint(copy.blocks)
+        self.copy = copy
+        return copy
+
+    def close(self) -> None:
+        copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.close()
+
+    def give_up_held(self) -> None:
+        """Forget what is held, on disk first, so that nothing of it outlives a change of the resource."""
+        if isinstance(self.copy, LocalCopy):
+            self.copy.identity = Identity(None)
+            self.copy.blocks = BlockMap(MAX_SIZE)
+            self.copy.checkpoint(self.copy.blocks)
+            self._restarting = True
+        self._record = None
+
+    def _look(self, path: str) -> None:
+        on_disk = inspect(path)
+        try:
+            self._record = load_record(path)
+        except DamagedError as error:
+            if not self._overwrite:
+                error.hint = "--overwrite starts over"
+                raise
+        if self._overwrite:
+            self._record = None
+        elif self._record is not None:
+            copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
+            self._record = load_record(path)  # it may have changed before the lock was ours
+            if self._record is None:
+                copy.close()
+                self._look(path)
+            else:
+                self.copy, self._path = copy, path
+        elif on_disk is not None and on_disk.marked and self._named:
+            decide(path, on_disk, None, Identity(None))
+
+    def _first_of_resumed(self, copy: LocalCopy, offset: int, length: int | None) -> Asked:
+        blocks, record = copy.blocks, self._record
+        if not blocks.held:
+            return first_of_nothing(max(0, offset), length)
+        identity = record.identity if record is not None else None
+        proven = identity is not None and identity.has_validator and identity.size is not None
+        wanted = ByteRange(offset, offset + length) if offset >= 0 and length else None
+        gap = next(blocks.missing(wanted), None) or next(blocks.missing(), None)
+        if not proven or self._other_url or gap is None:
+            return Asked(range=self._samples(copy)[0])
+        run = ByteRange(gap.start, min(gap.stop, gap.start + FIRST))
+        return Asked(range=planner.with_seams(run, run.start > 0, run.stop < blocks.size))
+
+    def _samples(self, copy: LocalCopy) -> list[ByteRange]:
+        blocks = copy.blocks
+        if copy.identity.size is None:  # where the last block ends is not known: leave it out
+            last = blocks.bits.max() if blocks.held else 0
+            inner = [block for block in planner.samples(blocks, SAMPLES) if block.start // BLOCK < last]
+            return inner or planner.samples(blocks, 1)
+        return planner.samples(blocks, SAMPLES)
+
+    def _open_fresh(self, path: str, identity: Identity) -> Opened:
+        if os.path.isdir(path):
+            raise LocalError(path, "is a folder")
+        _check_folder(path, identity.size or 0)
+        copy = LocalCopy.create(path, self._remote.url, identity, sync=self._sync)
+        self.copy = copy
+        self._overwrite = False
+        self._record = Record(copy.blocks.bits, identity, self._remote.url)
+        self._take_over(copy, identity)
+        return Opened(copy)
+
+    def _open_existing(self, path: str, on_disk: OnDisk | None) -> Opened:
+        assert on_disk is not None
+        existing = ExistingFile(path, on_disk.size)
+        self.copy = existing
+        if not on_disk.size:
+            return Opened(existing)
+        align = existing.blocks.align
+        inside = [align(hole) for hole in existing.holes()[:MOST_HOLES]]
+        parts = {align(ByteRange(0, 1)), align(ByteRange(on_disk.size - 1, on_disk.size))}
+        parts |= {ByteRange(hole.start, min(hole.start + BLOCK, hole.stop)) for hole in inside}
+        mismatch = "a file of that name exists, and it is not this resource"
+        return Opened(
+            existing,
+            samples=tuple(sorted(parts)),
+            mismatch=lambda why: ForeignFileError(path, f"{mismatch}: {why}"),
+        )
+
+    def _open_resumed(self, path: str, identity: Identity, start: Start) -> Opened:
+        if self.copy is None:
+            assert self._record is not None
+            self.copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
+        copy = self.copy
+        assert isinstance(copy, LocalCopy)
+        copy.url = self._remote.url
+        copy.settle(identity)
+        self._check_room(copy, identity)
+        if self._other_url:
+            text = "compared by size and samples, for the validators of another URL prove nothing"
+            self._listener(Notice(f"{self._remote.name}: {text}"))
+        samples = tuple(self._samples(copy)) if start is Start.SAMPLE and copy.blocks.held else ()
+        return Opened(
+            copy,
+            resumed=copy.blocks.held > 0,
+            samples=samples,
+            mismatch=lambda why: RemoteChangedError(path, f"the resource is not the one held: {why}"),
+        )
+
+    def _check_room(self, copy: LocalCopy | ExistingFile, identity: Identity) -> None:
+        if isinstance(copy, LocalCopy) and identity.size is not None:
+            copy.room_for(identity.size - copy.blocks.bytes_held)
+
+    def _take_over(self, copy: LocalCopy, identity: Identity) -> None:
+        """Copy the blocks that the cache holds of this very resource."""
+        record = (
+            self._cache.find(self._remote.url) if self._cache is not None and identity.is_strong else None
+        )
+        if self._cache is None or record is None or record.identity is None:
+            return
+        if record.identity.size != identity.size or record.identity.compare(identity) is not Match.SAME:
+            return
+        with contextlib.suppress(SmartRemoteError):
+            cached = self._cache.open(self._remote.url, record)
+            try:
+                for run in cached.blocks.present():
+                    for start in range(run.start, run.stop, planner.MIB):
+                        part = ByteRange(start, min(start + planner.MIB, run.stop))
+                        copy.write(part.start, memoryview(cached.read(part)))
+                        copy.blocks.hold(part)
+            finally:
+                cached.close()
+
+
+def _check_folder(path: str, missing: int) -> None:
+    """Raise `LocalError` when there is visibly no room for *missing* bytes beside *path*."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        free = os.statvfs(os.path.dirname(os.path.abspath(path)))
+        room = free.f_bavail * free.f_frsize
+        if missing > room:
+            why = f"the disk has {room} bytes free, and {missing} are missing"
+            raise LocalError(path, why, hint="make room and run the same command again")

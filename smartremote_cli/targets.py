@@ -1,0 +1,179 @@
+"""Target: where a resource is kept, and how what is kept there meets the resource again.
+
+A target says what to ask first, given what it holds, and opens its copy when the first answer is here: as it is,
+after comparing some of it, or anew. Here are the ones for reading: memory, and the cache folder.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .blocks import BLOCK, BlockMap
+from .cache import Cache
+from .errors import RemoteChangedError
+from .headers import Asked, Identity, Match
+from .part import Record
+from .ranges import ByteRange
+from .resume import changed
+from .state import Opened
+from .storage import Copy, LocalCopy, MemoryCopy
+from .transport import Response
+
+# The first request of a read without end: enough to learn the rest while it comes.
+FIRST = 4 * 1024 * 1024
+
+
+class Target(Protocol):
+    """What blocks are kept in. A target is used by one transfer after another, never by two at once."""
+
+    @property
+    def path(self) -> str | None:
+        """The data file; None for a target in memory, or while the name is not known."""
+
+    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
+        """Return what to ask first when *length* bytes from *offset* on are wanted, and the condition headers.
+
+        A negative *offset* counts from the end; *length* None means up to the end.
+        """
+
+    def open(self, identity: Identity, response: Response) -> Opened:
+        """Open the copy, or let the one that is open meet the resource again. Raises when it is another one."""
+
+    def finish(self) -> None:
+        """Every block is held: make that durable. The record goes."""
+
+    def unfinish(self) -> Copy:
+        """Write the record of a complete copy again, so that blocks of it may be forgotten; return the copy."""
+
+    def close(self) -> None:
+        """Close the copy and keep what it holds."""
+
+
+class MemoryTarget:
+    """Blocks in memory: no file, no record."""
+
+    path = None
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._copy: MemoryCopy | None = None
+
+    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
+        return first_of_nothing(offset, length), {}
+
+    def open(self, identity: Identity, response: Response) -> Opened:
+        if self._copy is None:
+            self._copy = MemoryCopy(identity)
+            return Opened(self._copy)
+        return meet_again(self._copy, identity, self._name)
+
+    def finish(self) -> None:
+        """Do nothing: there is no record."""
+
+    def unfinish(self) -> Copy:
+        assert self._copy is not None
+        return self._copy
+
+    def close(self) -> None:
+        self._copy = None
+
+
+class CacheTarget:
+    """The entry of one URL in the cache folder. What it holds is used only when the server confirms it."""
+
+    def __init__(self, cache: Cache, url: str, name: str) -> None:
+        """Look the entry of *url* up; *name* is the URL as it may be shown."""
+        self._cache = cache
+        self._url = url
+        self._name = name
+        self._copy: LocalCopy | None = None
+        self.record = cache.find(url)
+
+    @property
+    def path(self) -> str:
+        return self._cache.path_of(self._url)
+
+    @property
+    def copy(self) -> LocalCopy | None:
+        return self._copy
+
+    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
+        if self._copy is not None:
+            held = Record(self._copy.blocks.bits, self._copy.identity)
+            return first_of_held(held, offset, length) or (first_of_nothing(offset, length), {})
+        asked = None if self.record is None else first_of_held(self.record, offset, length)
+        if asked is None:
+            self.record = None
+        return asked or (first_of_nothing(offset, length), {})
+
+    def open(self, identity: Identity, response: Response) -> Opened:
+        confirmed = response.status == 304
+        if self._copy is not None:
+            return meet_again(self._copy, self._copy.identity if confirmed else identity, self._name)
+        known = None if self.record is None else self.record.identity
+        if known is not None and self.record is not None:
+            same = confirmed or (identity.size == known.size and known.compare(identity) is Match.SAME)
+            if same:
+                self._copy = self._cache.open(self._url, self.record)
+                return Opened(self._copy)
+        self._copy = self._cache.create(self._url, identity)
+        return Opened(self._copy)
+
+    def open_unasked(self) -> LocalCopy | None:
+        """Open the entry as it is, without asking anybody; None when there is none."""
+        if self.record is None:
+            return None
+        self._copy = self._cache.open(self._url, self.record)
+        return self._copy
+
+    def finish(self) -> None:
+        if self._copy is not None:
+            self._cache.finish(self._copy)
+
+    def unfinish(self) -> Copy:
+        assert self._copy is not None
+        self._cache.unfinish(self._copy)
+        return self._copy
+
+    def close(self) -> None:
+        copy, self._copy = self._copy, None
+        if copy is not None:
+            copy.close()
+            self._cache.touch(self._url)
+
+
+def first_of_nothing(offset: int, length: int | None) -> Asked:
+    """Return the first request where nothing is held: whole blocks, bounded; a suffix from the end."""
+    if offset < 0:
+        return Asked(suffix=-offset)
+    most = FIRST if length is None else max(1, min(length, FIRST))
+    return Asked(range=ByteRange(offset // BLOCK * BLOCK, -(-(offset + most) // BLOCK) * BLOCK))
+
+
+def first_of_held(record: Record, offset: int, length: int | None) -> tuple[Asked, dict[str, str]] | None:
+    """Return the request that brings what is missing, or only confirms what is held; None where none can.
+
+    Only a strong validator can: without one, what is held cannot be told from an older version's.
+    """
+    known = record.identity
+    if known is None or known.size is None or not known.is_strong:
+        return None
+    if not known.size:
+        return Asked(conditional=True), known.condition()
+    start = max(0, known.size + offset) if offset < 0 else min(offset, known.size - 1)
+    wanted = ByteRange(start, known.size if length is None else min(start + max(length, 1), known.size))
+    blocks = BlockMap.fitting(known.size, record.bits)
+    run = next(blocks.missing(wanted), None)
+    if run is None:
+        confirming = blocks.align(ByteRange(start, start + 1))
+        return Asked(range=confirming, conditional=True), known.condition()
+    return Asked(range=ByteRange(run.start, min(run.stop, run.start + FIRST))), known.precondition()
+
+
+def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:
+    """Go on with an open *copy*, whose bytes were read already; `RemoteChangedError` when it is another resource."""
+    known = copy.identity
+    same_size = known.size is None or identity.size is None or known.size == identity.size
+    if not same_size or known.compare(identity) is not Match.SAME:
+        raise RemoteChangedError(name, changed(known, identity))
+    return Opened(copy, resumed=copy.blocks.held > 0)
