@@ -22,7 +22,7 @@ from .readahead import Readahead
 from .state import Policy
 from .storage import Copy, LocalCopy, MemoryCopy
 from .targets import Target
-from .transport import Remote
+from .transport import Remote, Transport
 
 # What a copy in memory keeps of what was read, in bytes; the rest is fetched again when it is read again.
 MOST_IN_MEMORY = 32 * 1024 * 1024
@@ -209,8 +209,9 @@ class OpenFile:
             transfer.stop()
         self._target.close()
 
-    def forget_threads(self) -> None:
-        """In a child process: the threads and connections stayed behind; begin anew over the same copy."""
+    def forget_threads(self, transport: Transport) -> None:
+        """In a child process: the threads and connections stayed behind; begin anew, over the same copy."""
+        self.remote = Remote(self.remote.url, transport)
         self._lock = threading.RLock()
         self._finishing = threading.Lock()
         self._transfer = None

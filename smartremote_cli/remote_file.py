@@ -30,6 +30,7 @@ class RemoteFile(io.RawIOBase):
         super().__init__()
         self._opened = opened
         self._release: Callable[[], None] | None = release
+        self._owned: Callable[[], None] | None = None
         self._position = 0
         self._lock = threading.RLock()  # guards _position, through a whole read
 
@@ -151,7 +152,15 @@ class RemoteFile(io.RawIOBase):
         release, self._release = getattr(self, "_release", None), None
         super().close()
         if release is not None:
-            release()
+            try:
+                release()
+            finally:
+                if self._owned is not None:
+                    self._owned()
+
+    def on_close(self, owned: Callable[[], None]) -> None:
+        """Have *owned*, a manager's close for one, called after this file is closed."""
+        self._owned = owned
 
     def _open(self) -> OpenFile:
         if self.closed:

@@ -98,8 +98,16 @@ class Options:
 class Transport:
     """Connections to any number of servers, shared by threads. Close it, or use it as a context manager."""
 
-    def __init__(self, options: Options | None = None, client: httpx.Client | None = None) -> None:
-        """Use *client*, which stays the caller's to close, instead of pools of our own when it is given."""
+    def __init__(
+        self,
+        options: Options | None = None,
+        client: httpx.Client | None = None,
+        most: int | None = None,
+    ) -> None:
+        """Use *client*, which stays the caller's to close, instead of pools of our own when it is given.
+
+        No more than *most* requests are under way at once; further ones wait.
+        """
         self.options = options or Options()
         self._client = client
         self._pools: dict[tuple[str, str | None], _Pool] = {}
@@ -107,6 +115,7 @@ class Transport:
         self._answers: weakref.WeakSet[Response] = weakref.WeakSet()
         self._closed = False
         self._context: ssl.SSLContext | None = None
+        self._slots = None if most is None else threading.BoundedSemaphore(most)
 
     def __enter__(self) -> Transport:
         return self
@@ -145,22 +154,37 @@ class Transport:
         Raises `AttemptFailed` for what another attempt may mend, `RefusedError` for what it will not.
         """
         request = httpx.Request("GET", url, headers=list(headers), extensions=self._extensions())
+        release = self._take_slot(url)
         try:
             if self._client is not None:
                 raw = self._client.send(request, stream=True, auth=None, follow_redirects=False)
             else:
                 raw = self._pool_for(url).handle_request(request)
         except FOREIGN as error:
+            release()
             raise translate(error, url) from error
         except RuntimeError as error:  # httpx's word for a client that was closed
+            release()
             raise ClosedError(redact(url), "the HTTP client was closed") from error
-        response = Response(raw, url, self.options.timeout)
+        except BaseException:
+            release()
+            raise
+        response = Response(raw, url, self.options.timeout, release)
         with self._lock:
             if not self._closed:
                 self._answers.add(response)
                 return response
         response.close()
         raise ClosedError(redact(url), "the connections were closed")
+
+    def _take_slot(self, url: str) -> Callable[[], None]:
+        """Wait until a request more may be under way; return what to call when it is over."""
+        if self._slots is None:
+            return lambda: None
+        while not self._slots.acquire(timeout=0.1):
+            if self._closed:
+                raise ClosedError(redact(url), "the connections were closed")
+        return self._slots.release
 
     def _extensions(self) -> dict[str, Any]:
         return {"timeout": httpx.Timeout(self.options.timeout, pool=None).as_dict()}
@@ -200,8 +224,9 @@ class Transport:
 class Response:
     """An answer whose head is whole; the body is read by one thread, `abort` may come from any."""
 
-    def __init__(self, raw: httpx.Response, url: str, timeout: float) -> None:
+    def __init__(self, raw: httpx.Response, url: str, timeout: float, release: Callable[[], None]) -> None:
         self._raw = raw
+        self._release: Callable[[], None] | None = release
         self._timeout = timeout
         self.url = url
         self.status = raw.status_code
@@ -272,6 +297,14 @@ class Response:
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it."""
+        release, self._release = self._release, None
+        try:
+            self._close()
+        finally:
+            if release is not None:
+                release()
+
+    def _close(self) -> None:
         if self._wire is not None:
             self._wire.reusable = self._left == 0 and not self._wire.has_leftovers and self._may_persist()
         elif self._left == 0 and not self._ended:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pyroaring import BitMap
@@ -44,7 +44,8 @@ def whole(span: ByteRange, size: int) -> set[int]:
 
 
 def touched(span: ByteRange, size: int) -> set[int]:
-    return {block for block in range(blocks_in(size)) if span.overlaps(bytes_of(block, size))}
+    """Return the blocks that *span* touches, the last one taken for as long as the others."""
+    return {block for block in range(blocks_in(size)) if span.overlaps(bytes_of(block, MAX_SIZE))}
 
 
 class Model(RuleBasedStateMachine):
@@ -110,6 +111,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=60, stateful_step_count=25)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,11 @@ TestModel = Model.TestCase
 )
 def test_the_last_block_may_be_shorter(size: int, count: int) -> None:
     assert blocks_in(size) == BlockMap(size).count == count
+
+
+@pytest.mark.parametrize(("first", "stop"), [(2, 2), (3, 1)])
+def test_no_block_is_held_between_an_end_and_what_comes_before_it(first: int, stop: int) -> None:
+    assert BlockMap(4 * BLOCK, BitMap([1, 2, 3])).held_in(first, stop) == 0
 
 
 @pytest.mark.parametrize("size", [-1, MAX_SIZE + 1])

@@ -1,0 +1,255 @@
+"""Files handled with care: opened once and locked, replaced whole or not at all, made durable in order.
+
+Nothing here knows of blocks or records. Errors of the system pass as they are; `local` translates them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+
+from .errors import BusyError, ClosedError, LocalError
+from .ranges import ByteRange
+
+MARK = "user.smartremote.partial"
+LONGEST_NAME = 255
+
+_CLOEXEC = os.O_CLOEXEC
+
+# What a file system without hard links answers to link(2).
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+
+
+class Handle:
+    """A descriptor that is closed when the last of its users has let go of it, not before.
+
+    A thread may be abandoned in the middle of a write: it must not find another file under the same number.
+    """
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self._lock = threading.Lock()  # guards _users and _closed
+        self._users = 0
+        self._closed = False
+
+    @contextlib.contextmanager
+    def using(self) -> Iterator[int]:
+        """Yield the descriptor, open until the end of the block; `ClosedError` when it is closed already."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError(self._path, "the file is closed")
+            self._users += 1
+        try:
+            yield self._descriptor
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._closed and not self._users
+            if last:
+                os.close(self._descriptor)
+
+    def close(self) -> None:
+        """Close as soon as nobody uses it; never waits."""
+        with self._lock:
+            last = not self._closed and not self._users
+            self._closed = True
+        if last:
+            os.close(self._descriptor)
+
+
+@contextlib.contextmanager
+def local(path: str) -> Iterator[None]:
+    """Translate the system's errors about *path* into `LocalError`."""
+    try:
+        yield
+    except (LocalError, BusyError):
+        raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "make room and run the same command again" if full else None
+        raise LocalError(path, os.strerror(error.errno) if error.errno else str(error), hint=hint) from error
+
+
+def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
+    """Open the regular file *path* for reading and writing, with the flags *extra*, and lock it for this process.
+
+    Raises `BusyError` when another process has it locked or puts another file in its place at this moment.
+    Where locks do nothing there is none: all writes are positional.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _CLOEXEC | extra, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise LocalError(path, "is not a regular file")
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(path, "another process is working on this file") from error
+        except OSError:
+            pass  # no locks here
+        if not is_at(descriptor, path):
+            raise BusyError(path, "another process has just replaced this file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_at(descriptor: int, path: str) -> bool:
+    """Return whether *path* names the open file."""
+    try:
+        there, here = os.stat(path), os.fstat(descriptor)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str) -> Iterator[None]:
+    """Hold the folder's lock: one process at a time creates, merges or removes what is shared in it."""
+    name = os.path.join(folder, ".lock")
+    with local(name):
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(OSError):  # where locks do nothing, bytes are still right
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
+    """Replace the file *path* by *data*, whole or not at all. With *new*, `BusyError` when there is one already."""
+    scratch = scratch_of(path)
+    if os.path.islink(path):
+        raise LocalError(path, "is a symbolic link, which a record may not be")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(scratch)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if new:
+            _link_new(scratch, path)
+        else:
+            os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
+    sync_folder(os.path.dirname(scratch), sync)
+
+
+def scratch_of(path: str) -> str:
+    """Return the temporary name that `replace` uses: always the same, so that what a crash leaves is cleaned up."""
+    folder, name = os.path.split(os.path.abspath(path))
+    scratch = f"{name}.tmp"
+    if len(os.fsencode(scratch)) > LONGEST_NAME:
+        scratch = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.tmp"
+    return os.path.join(folder, scratch)
+
+
+def sync_folder(folder: str, sync: bool = True) -> None:
+    """Make the names in *folder* durable, where the file system and our rights allow it."""
+    if not sync:
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
+    except PermissionError:  # a folder that may be written and not read: nothing more can be done
+        return
+    try:
+        with contextlib.suppress(OSError):  # some file systems cannot sync a folder, and need not
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def interruptibly(action: Callable[[], None]) -> None:
+    """Do what may hang in the kernel in a thread of its own: a signal ends the wait for it, not the action.
+
+    A signal's handler runs in the main thread alone, and not before the system call that it waits in is over.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        action()
+        return
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            action()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="smartremote-sync", daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def holes(descriptor: int, size: int) -> Iterator[ByteRange]:
+    """Yield the holes of an open file of *size* bytes; nothing where the file system cannot tell."""
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(descriptor, position, os.SEEK_HOLE)
+            if start >= size:
+                return
+            try:
+                stop = os.lseek(descriptor, start, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: no data up to the end
+                    return
+                stop = size
+        except (OSError, AttributeError):
+            return
+        yield ByteRange(start, min(stop, size))
+        position = stop
+
+
+def mark(descriptor: int) -> None:
+    """Put the mark of an unfinished file on it; not every file system, nor system, has such attributes."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.setxattr(descriptor, MARK, b"1")
+
+
+def unmark(descriptor: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        os.removexattr(descriptor, MARK)
+
+
+def is_marked(path: str) -> bool:
+    try:
+        os.getxattr(path, MARK)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _link_new(scratch: str, path: str) -> None:
+    """Give *scratch* the name *path*, which nobody may have taken meanwhile."""
+    try:
+        try:
+            os.link(scratch, path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            os.replace(scratch, path)
+            return
+        os.unlink(scratch)
+    except (FileExistsError, FileNotFoundError) as error:  # not found: another process cleaned our scratch up
+        raise BusyError(path, "another process has just begun this file") from error
