@@ -67,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if self.headers.get("If-Match", tag) not in (tag, "*"):
             start, stop, status = 0, 0, HTTPStatus.PRECONDITION_FAILED
+        elif self.headers.get("If-None-Match") == tag:
+            start, stop, status = 0, 0, HTTPStatus.NOT_MODIFIED
         elif asked and any(asked.groups()) and self.headers.get("If-Range", tag) == tag:
             status = HTTPStatus.PARTIAL_CONTENT
             first, last = asked.groups()

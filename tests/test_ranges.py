@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from smartremote_cli.ranges import ByteRange
 
-ranges = st.builds(lambda start, length: ByteRange(start, start + length), st.integers(0, 40), st.integers(1, 20))
+ranges = st.builds(
+    lambda start, length: ByteRange(start, start + length), st.integers(0, 40), st.integers(1, 20)
+)
 
 
 def numbers(*runs: ByteRange | None) -> set[int]:
