@@ -1,5 +1,18 @@
-"""python -m smartremote_cli"""
+"""Where the process begins, as `smartremote` and as `python -m smartremote_cli`."""
 
-from .cli import main
+from __future__ import annotations
 
-main()
+import signal
+
+
+def main() -> None:
+    """Run the command line. Until that catches signals itself, Ctrl-C ends the process without a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    main()

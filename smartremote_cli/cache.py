@@ -14,12 +14,18 @@ import os
 from collections.abc import Iterator
 
 from .errors import DamagedError, LocalError, UsageError
+from .files import folder_lock, remove
 from .headers import Identity
+from .leftovers import inspect, load_record, record_path
 from .part import Record, decode
 from .sizes import parse_size
-from .storage import LocalCopy, folder_lock, inspect, load_record, record_path
+from .storage import LocalCopy
 
 DEFAULT_SIZE = 2 * 1024**3
+
+
+class StaleEntryError(LocalError):
+    """Another process has replaced a cached copy between two looks at it."""
 
 
 class Cache:
@@ -39,7 +45,7 @@ class Cache:
         """Return the record of what is cached of *url*; None when nothing usable is."""
         path = self.path_of(url)
         try:
-            record = load_record(path) or _load_whole(path)
+            record = _load_whole(path) or load_record(path)
             usable = record is not None and record.identity is not None and inspect(path) is not None
         except (DamagedError, LocalError):
             return None
@@ -50,22 +56,25 @@ class Cache:
         self._prepare()
         path = self.path_of(url)
         with folder_lock(self.folder):
+            found = self.find(url)
+            if found is None or found.identity is None or found.identity != record.identity:
+                raise StaleEntryError(path, "another process has just replaced the cached copy")
             if not os.path.exists(record_path(path)):
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(_whole_path(path), record_path(path))
-            return LocalCopy.reopen(path, url, record, sync=False, shared=True)
+            return LocalCopy.reopen(path, url, found, shared=True)
 
     def finish(self, copy: LocalCopy) -> None:
         """Note that *copy* is complete: its record is kept under the other name."""
-        copy.checkpoint(copy.blocks)
-        with folder_lock(self.folder), contextlib.suppress(FileNotFoundError):
-            os.replace(record_path(copy.path), _whole_path(copy.path))
+        copy.checkpoint(copy.snapshot())
+        with folder_lock(self.folder):
+            copy.finish(keep=_whole_path(copy.path))
 
     def unfinish(self, copy: LocalCopy) -> None:
         """Give *copy* its part record back."""
-        copy.checkpoint(copy.blocks)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(_whole_path(copy.path))
+        with folder_lock(self.folder):
+            copy.unfinish()
+            remove(_whole_path(copy.path))
 
     def create(self, url: str, identity: Identity) -> LocalCopy:
         """Begin the entry of *url* anew, unless another process has just begun the same."""
@@ -74,11 +83,11 @@ class Cache:
         with folder_lock(self.folder):
             record = self.find(url)
             if record is not None and record.identity == identity and identity.is_strong:
-                return LocalCopy.reopen(path, url, record, sync=False, shared=True)
-            for old in (_whole_path(path), path):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(old)  # who reads the old version goes on reading its own file
-            return LocalCopy.create(path, url, identity, sync=False, shared=True)
+                return LocalCopy.reopen(path, url, record, shared=True)
+            # Who reads the old version goes on reading its own file. The names are gone for good before they are
+            # given again: no power cut may leave one version's record beside the other's data.
+            remove(path, record_path(path), _whole_path(path))
+            return LocalCopy.create(path, url, identity, shared=True)
 
     def touch(self, url: str) -> None:
         """Note that *url* was used now, and remove entries beyond the limit, least recently used first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,9 +9,6 @@ from collections.abc import Callable
 from .errors import SmartRemoteError
 from .planner import MIB
 from .state import State
-from .storage import StaleCopyError
-
-log = logging.getLogger("smartremote")
 
 EVERY_SECONDS = 1.0
 EVERY_BYTES = 64 * MIB
@@ -47,8 +43,6 @@ class Checkpointer:
             try:
                 if dirty:
                     state.copy.checkpoint(snapshot)
-            except StaleCopyError as error:
-                log.info("%s", error)
             except SmartRemoteError as error:
                 self._fail(error)
                 return

@@ -20,10 +20,11 @@ from .errors import (
 )
 from .events import Listener, Notice, ignore
 from .file_target import ExistingFile, FileTarget
+from .leftovers import inspect, record_path
 from .limiter import Limiter
 from .ranges import ByteRange
 from .state import Policy
-from .storage import LocalCopy, inspect, record_path
+from .storage import LocalCopy
 from .transport import Remote
 
 _MOST_RESTARTS = 3

@@ -15,15 +15,17 @@ import time
 
 from .blocks import BLOCK, MAX_SIZE
 from .checkpoints import Checkpointer
+from .copies import Copy
 from .errors import ClosedError
 from .events import Listener, ignore
 from .fetch import Fetcher, Opener
 from .headers import Asked, Identity
 from .limiter import Limiter
+from .memory_copy import MemoryCopy
 from .patience import Patience
 from .ranges import ByteRange
 from .state import Policy, State
-from .storage import Copy, LocalCopy, MemoryCopy
+from .storage import LocalCopy
 from .transport import Remote
 
 # A stop waits so long for its threads and the last checkpoint: with start and exit it stays within a second.
@@ -129,7 +131,8 @@ class Transfer:
     def wait(self, wanted: ByteRange, seconds: float | None = None) -> bool:
         """Wait until every byte of *wanted* is held, up to *seconds*; return whether it is. Raises as `ensure` does.
 
-        What no `want` covers is wanted for as long as this waits.
+        What no `want` covers is wanted for as long as this waits. Without sharing, so is what one covers, for
+        another reader may take that back.
         """
         state = self._state
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -138,8 +141,9 @@ class Transfer:
             try:
                 while not state.is_satisfied(wanted):
                     self._check()
-                    if not own and not any(want.contains(wanted) for want in state.wants):
-                        state.wants.insert(0, wanted)
+                    covered = any(want.contains(wanted) for want in state.wants)
+                    if not own and not (covered and state.policy.share):
+                        state.wants.insert(len(state.wants) if covered else 0, wanted)
                         own = True
                     self._kick()
                     left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
@@ -156,6 +160,7 @@ class Transfer:
         with self._state.cond:
             self._state.wants.insert(0 if first else len(self._state.wants), wanted)
             self._kick()
+            self._state.cond.notify_all()  # connections that look for work
 
     def unwant(self, wanted: ByteRange, *, cut: bool = False) -> None:
         """Take back one `want`. What is in flight still arrives, unless it is to be *cut* short."""
@@ -165,6 +170,7 @@ class Transfer:
                 state.wants.remove(wanted)
             if cut and state.ledger is not None:
                 state.ledger.cut_short(wanted)
+                state.cond.notify_all()  # whoever waits for what was to be brought along
 
     def share(self, connections: int) -> None:
         """From here on, divide what is wanted among up to so many *connections*."""

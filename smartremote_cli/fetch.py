@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 
 from . import planner
-from .blocks import MAX_SIZE
 from .errors import (
     AttemptFailed,
     OffsetError,
@@ -24,10 +23,10 @@ from .errors import (
 )
 from .events import Listener, Notice, Retrying, Started
 from .headers import Asked, Identity, read_answer
-from .ledger import Claim, Do
+from .ledger import Claim
 from .limiter import Limiter
-from .patience import SLOWEST
 from .ranges import ByteRange
+from .receive import Receiver, VersionsMixed
 from .state import Opened, State
 from .transport import Remote, Response, refusal
 from .verdict import (
@@ -47,7 +46,6 @@ from .verdict import (
 
 log = logging.getLogger("smartremote")
 
-BUFFER = 256 * 1024
 SKIPPABLE = 64 * 1024  # a body of no use that is this short is read to its end, for the connection's sake
 IDLE_LOOK = 0.1  # seconds after which a connection without work looks for some to share
 
@@ -60,10 +58,6 @@ class PastEndError(OffsetError):
     def __init__(self, what: str, size: int) -> None:
         super().__init__(what, f"the offset lies past the end, at {size} bytes")
         self.size = size
-
-
-class _Versions(Exception):
-    """Two answers are not of one version."""
 
 
 class Fetcher:
@@ -83,10 +77,9 @@ class Fetcher:
         self._remote = remote
         self._opener = opener
         self._listener = listener
-        self._limiter = limiter
+        self._receiver = Receiver(state, remote.name, limiter, remote.transport.options.timeout)
         self._kick = kick
         self._on_open = opened
-        self._timeout = remote.transport.options.timeout
 
     def run(self) -> None:
         """Serve claims until there are none, or the transfer ends."""
@@ -175,7 +168,7 @@ class Fetcher:
                 self._sleep_until(patience.not_before)
                 if self._attempt(claim) and patience.arrived == before and not self._is_done(claim):
                     raise AttemptFailed(self._remote.name, "an answer brought none of the bytes asked for")
-            except _Versions as reason:
+            except VersionsMixed as reason:
                 self._versions_mixed(str(reason))
             except RemotePermissionError as error:
                 with state.cond:
@@ -309,7 +302,7 @@ class Fetcher:
                 with state.cond:
                     state.first = asked
             case Mixed(why=why):
-                raise _Versions(why)
+                raise VersionsMixed(why)
             case Changed(why=why):
                 raise RemoteChangedError(name, why)
             case PastEnd(size=size):
@@ -372,7 +365,7 @@ class Fetcher:
             if claim is None:
                 return True
             try:
-                return self._receive(claim, response, verdict.start, verdict.stop)
+                return self._receiver.receive(claim, response, verdict.start, verdict.stop)
             finally:
                 self._release(claim)
         with state.cond:
@@ -381,7 +374,7 @@ class Fetcher:
             if verdict.whole:
                 self._begin_whole(verdict, claim)
             self._kick()
-        return self._receive(claim, response, verdict.start, verdict.stop)
+        return self._receiver.receive(claim, response, verdict.start, verdict.stop)
 
     def _begin_whole(self, verdict: Take, claim: Claim) -> None:
         """Note what is streamed from here on. Called with the guard held."""
@@ -397,8 +390,11 @@ class Fetcher:
         state = self._state
         opened = self._opener(verdict.identity, response)
         with state.cond:
-            opened.copy.settle(verdict.identity)
-            ledger = state.begin(opened, verdict.identity)
+            identity = verdict.identity
+            if identity.size is None:  # a size that an earlier run learnt still binds
+                identity = identity.sized(opened.copy.identity.size)
+            opened.copy.settle(identity)
+            ledger = state.begin(opened, identity)
             claim: Claim | None
             if verdict.whole:
                 state.begin_stream()
@@ -438,116 +434,6 @@ class Fetcher:
             self._kick()
             state.cond.notify_all()
         self._listener(Started(self._remote.name, size, present))
-
-    # The body
-
-    def _receive(self, claim: Claim, response: Response, offset: int, stop: int | None) -> bool:
-        """Take a body that begins at *offset* as far as *claim* needs it."""
-        state = self._state
-        ledger, copy = state.ledger, state.copy
-        assert ledger is not None
-        self._renounce()
-        view = memoryview(bytearray(BUFFER))
-        began, total = time.monotonic(), 0
-        while stop is None or offset < stop:
-            room = BUFFER if stop is None else min(BUFFER, stop - offset)
-            if self._limiter is not None:
-                room = min(room, self._limiter.share)
-            count = response.read_into(view[:room])
-            if not count:
-                break
-            if self._limiter is not None:
-                self._limiter.take(count, lambda: state.is_leaving)
-            with state.cond:
-                if state.is_leaving:
-                    return True
-                pieces = ledger.cut(claim, offset, count)
-            for do, part in pieces:
-                piece = view[part.start - offset : part.stop - offset]
-                if do is Do.WRITE:
-                    copy.write(part.start, piece)
-                elif do is Do.COMPARE:
-                    self._compare(claim, part, piece)
-                else:
-                    with state.cond:
-                        ledger.keep(part.start, bytes(piece))
-            offset += count
-            total += count
-            with state.cond:
-                due = self._note(claim, offset, count)
-                enough = ledger.is_finished(claim) and (
-                    not claim.is_done or offset >= claim.stop + planner.SEAM
-                )
-            for at, kept in due:
-                self._compare(claim, ByteRange(at, at + len(kept)), memoryview(kept))
-            if enough:
-                return True
-            elapsed = time.monotonic() - began
-            if self._limiter is None and elapsed > 2 * self._timeout and total < SLOWEST * elapsed:
-                raise AttemptFailed(self._remote.name, f"only {total} bytes in {elapsed:.0f} s", stalled=True)
-        if stop is None:
-            self._ended(claim, offset)
-        return True
-
-    def _note(self, claim: Claim, offset: int, count: int) -> list[tuple[int, bytes]]:
-        """Account for arrived bytes; return the kept seams that can be compared now. The guard is held."""
-        state = self._state
-        assert state.ledger is not None
-        before = claim.position
-        gained, due = state.ledger.arrived(claim, min(offset, claim.stop))
-        claim.received += count
-        if not state.streaming:
-            state.patience.arrived += claim.position - before
-        elif claim.position > state.furthest:
-            state.patience.arrived += claim.position - state.furthest
-            state.furthest = claim.position
-        state.dirty += gained
-        if gained or claim.is_done:
-            state.cond.notify_all()
-        return due
-
-    def _compare(self, claim: Claim, part: ByteRange, data: memoryview) -> None:
-        """Compare arrived bytes with held ones; a difference means that versions are mixed."""
-        state = self._state
-        held = state.copy.read(part)
-        if held == data or len(held) < len(part):  # fewer: a copy in memory has let go of them
-            return
-        why = f"bytes {part.start} to {part.stop - 1} are not the ones that are held"
-        assert state.opened is not None and state.ledger is not None
-        if claim.sample and state.opened.mismatch is not None:
-            raise state.opened.mismatch(why)
-        if not state.streaming or state.is_strict:
-            raise _Versions(why)
-        with state.cond:  # the stream, from byte 0, is of one version: what it contradicts is not held
-            state.ledger.blocks.forget(ByteRange(part.start, MAX_SIZE))
-            claim.position = min(claim.position, part.start)
-            snapshot = state.snapshot()
-        state.copy.checkpoint(snapshot)
-        state.copy.write(part.start, data)
-
-    def _renounce(self) -> None:
-        """After a start over, have the record say that nothing is held, before anything is written anew."""
-        state = self._state
-        with state.cond:
-            renounced, state.renounced = state.renounced, False
-            snapshot = state.snapshot()
-        if renounced:
-            state.copy.checkpoint(snapshot)
-
-    def _ended(self, claim: Claim, size: int) -> None:
-        """A body without announced length came to its end: now the size is known."""
-        state = self._state
-        with state.cond:
-            assert state.identity is not None and state.ledger is not None
-            known = state.identity.size
-            if known is not None and known != size:
-                raise RemoteChangedError(self._remote.name, f"{size} bytes came, where there were {known}")
-            state.adopt(state.identity.sized(size), claim)
-            if size:
-                state.ledger.blocks.hold(ByteRange(0, size))
-            claim.stop = claim.position = size
-            state.dirty += 1
-            state.cond.notify_all()
 
     def _versions_mixed(self, why: str) -> None:
         """Start over once, as one stream, unless held bytes must not change."""

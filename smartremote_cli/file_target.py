@@ -8,14 +8,24 @@ import os
 from . import planner
 from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .cache import Cache
-from .errors import DamagedError, ForeignFileError, LocalError, RemoteChangedError, SmartRemoteError
+from .copies import Copy, Snapshot
+from .errors import (
+    BusyError,
+    DamagedError,
+    ForeignFileError,
+    LocalError,
+    RemoteChangedError,
+    SmartRemoteError,
+)
 from .events import Listener, Notice, ignore
+from .files import holes
 from .headers import Asked, Identity, Match
+from .leftovers import inspect, load_record
 from .part import Record
 from .ranges import ByteRange
 from .resume import OnDisk, Start, decide
 from .state import Opened
-from .storage import Copy, LocalCopy, holes, inspect, load_record
+from .storage import LocalCopy
 from .targets import FIRST, first_of_nothing, meet_again
 from .transport import Remote, Response
 from .urls import file_name
@@ -46,8 +56,14 @@ class ExistingFile:
     def read(self, wanted: ByteRange) -> bytes:
         return os.pread(self.descriptor, len(wanted), wanted.start)
 
-    def checkpoint(self, snapshot: BlockMap) -> None:
+    def snapshot(self) -> Snapshot:
+        return Snapshot(0, self.blocks.bits, self.identity)
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
         """Do nothing: there is nothing to record."""
+
+    def renounce(self, snapshot: Snapshot) -> None:
+        """Do nothing: the file stays as it is."""
 
     def holes(self) -> list[ByteRange]:
         return list(holes(self.descriptor, self.blocks.size))
@@ -95,8 +111,8 @@ class FileTarget:
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         if isinstance(self.copy, LocalCopy) and not self._restarting:
             return self._first_of_resumed(self.copy, offset, length), {}
-        if self._path is not None and not self._overwrite and not self._restarting:
-            on_disk = inspect(self._path)
+        if not self._overwrite and not self._restarting:
+            on_disk = inspect(self._path or file_name(self._remote.url, None))
             if on_disk is not None and on_disk.size:
                 return Asked(range=ByteRange(0, BLOCK)), {}
         return first_of_nothing(offset, length), {}
@@ -112,6 +128,8 @@ class FileTarget:
             self._look(file_name(self._remote.url, response.headers.get("content-disposition")))
             self._path = file_name(self._remote.url, response.headers.get("content-disposition"))
         on_disk = None if self._overwrite and self.copy is None else inspect(self._path)
+        if on_disk is not None and self._record is None and load_record(self._path) is not None:
+            raise BusyError(self._path, "another process has just begun this file")
         match decide(self._path, on_disk, self._record, identity, other_url=self._other_url):
             case Start.FRESH:
                 return self._open_fresh(self._path, identity)
@@ -128,10 +146,13 @@ class FileTarget:
     def unfinish(self) -> Copy:
         assert self.copy is not None
         path, identity, blocks = self.copy.path, self.copy.identity, self.copy.blocks
+        if isinstance(self.copy, LocalCopy):
+            self.copy.unfinish()
+            return self.copy
         self.copy.close()
         self._record = Record(blocks.bits, identity, self._remote.url)
         copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
-        copy.checkpoint(copy.blocks)
+        copy.checkpoint(copy.snapshot())
         self.copy = copy
         return copy
 
@@ -145,7 +166,7 @@ class FileTarget:
         if isinstance(self.copy, LocalCopy):
             self.copy.identity = Identity(None)
             self.copy.blocks = BlockMap(MAX_SIZE)
-            self.copy.checkpoint(self.copy.blocks)
+            self.copy.checkpoint(self.copy.snapshot())
             self._restarting = True
         self._record = None
 
@@ -195,7 +216,7 @@ class FileTarget:
         if os.path.isdir(path):
             raise LocalError(path, "is a folder")
         _check_folder(path, identity.size or 0)
-        copy = LocalCopy.create(path, self._remote.url, identity, sync=self._sync)
+        copy = LocalCopy.create(path, self._remote.url, identity, sync=self._sync, overwrite=self._overwrite)
         self.copy = copy
         self._overwrite = False
         self._record = Record(copy.blocks.bits, identity, self._remote.url)
@@ -226,7 +247,7 @@ class FileTarget:
         copy = self.copy
         assert isinstance(copy, LocalCopy)
         copy.url = self._remote.url
-        copy.settle(identity)
+        copy.settle(identity.sized(copy.identity.size) if identity.size is None else identity)
         self._check_room(copy, identity)
         if self._other_url:
             text = "compared by size and samples, for the validators of another URL prove nothing"

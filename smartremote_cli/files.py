@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 
@@ -38,6 +39,10 @@ class Handle:
         self._lock = threading.Lock()  # guards _users and _closed
         self._users = 0
         self._closed = False
+
+    @property
+    def descriptor(self) -> int:
+        return self._descriptor
 
     @contextlib.contextmanager
     def using(self) -> Iterator[int]:
@@ -101,6 +106,13 @@ def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
     return descriptor
 
 
+def open_nameless(folder: str) -> int:
+    """Open a new file in *folder* that has no name: it is gone when it is closed."""
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
+    os.unlink(name)
+    return descriptor
+
+
 def is_at(descriptor: int, path: str) -> bool:
     """Return whether *path* names the open file."""
     try:
@@ -150,6 +162,17 @@ def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
             os.unlink(scratch)
         raise
     sync_folder(os.path.dirname(scratch), sync)
+
+
+def remove(*paths: str) -> None:
+    """Remove those of *paths*, all in one folder, that exist, and make that durable."""
+    found = False
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            found = True
+    if found:
+        sync_folder(os.path.dirname(os.path.abspath(paths[0])))
 
 
 def scratch_of(path: str) -> str:

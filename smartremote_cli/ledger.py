@@ -33,13 +33,12 @@ class Claim:
     """Bytes [origin, stop) that one connection brings; all before *position* are written or were held.
 
     *busy* is the end of the write under way: a thief may not cut before it. *since* and *received* give the pace.
-    A *sample* is compared, never written. A *twin* brings what a slow connection has claimed as well.
+    A *sample* is compared, never written.
     """
 
     origin: int
     stop: int
     sample: bool = False
-    twin: bool = False
     position: int = field(default=-1)
     busy: int = field(default=-1)
     since: float = 0.0
@@ -77,6 +76,8 @@ class Ledger:
         self.samples: list[ByteRange] = []
         self.samples_open = 0
         self.fragment: ByteRange | None = None
+        self.evicted: list[Claim] = []  # their connections are too slow: to be closed
+        self._usual = 0.0  # bytes per second of one connection, smoothed
         self._seams: dict[int, bytes] = {}
 
     def satisfied(self, wanted: ByteRange) -> bool:
@@ -116,18 +117,31 @@ class Ledger:
         if self.samples:
             return len(self.samples)
         if not self.share:
-            return len(self.wants) if self.missing_wanted() else 0
+            return len(self.claims) + len(self.strays) + self._unclaimed_wants()
         return -(-self.missing_wanted() // planner.LEAST_STEAL)
 
     def cut_short(self, dropped: ByteRange) -> None:
-        """Have claims within *dropped* end where they are, at most a block further, unless others want them."""
+        """Have claims within *dropped* end where they are, at most a block further, or where others' wants end."""
         for claim in [*self.claims, *self.strays]:
             here = max(claim.position, claim.busy)
             if claim.sample or here >= claim.stop or not dropped.overlaps(ByteRange(here, claim.stop)):
                 continue
-            if not any(want.overlaps(ByteRange(here, claim.stop)) for want in self.wants):
-                claim.stop = min(claim.stop, -(-here // BLOCK) * BLOCK)
+            stop = -(-here // BLOCK) * BLOCK
+            for want in sorted(self.wants):
+                if want.start <= stop:
+                    stop = max(stop, -(-want.stop // BLOCK) * BLOCK)
+            claim.stop = min(claim.stop, stop)
         self.strays = [claim for claim in self.strays if not claim.is_done]
+
+    def _unclaimed_wants(self) -> int:
+        """Return how many more claims what is wanted would make, each want being one."""
+        taken = [_whole_blocks(c) for c in self.claims if c.origin < c.stop]
+        before = len(taken)
+        for want in self._open_wants():
+            gap = planner.next_gap(self.blocks, [want], taken, planner.MOST_ALONE)
+            if gap is not None:
+                taken.append(gap)
+        return len(taken) - before
 
     def _open_wants(self) -> Iterator[ByteRange]:
         for want in self.wants:
@@ -144,8 +158,12 @@ class Ledger:
         return total
 
     def _steal(self, now: float) -> Claim | None:
+        """Take over what a very slow connection has, or half of what will take longest."""
         owners = [c for c in self.claims if not c.sample and max(c.position, c.busy) < c.stop]
         loads = [Load(ByteRange(max(c.position, c.busy), c.stop), c.pace(now)) for c in owners]
+        slow = planner.take_over(loads, self._usual)
+        if slow is not None:
+            return self._take_over(owners[slow])
         found = planner.steal(loads)
         if found is None:
             return None
@@ -153,12 +171,26 @@ class Ledger:
         stop, victim.stop = victim.stop, cut
         return self._add(Claim(cut, stop))
 
+    def _take_over(self, victim: Claim) -> Claim:
+        """Claim all that is left of *victim*, from the block it is in; its connection is of no more use."""
+        here = max(victim.position, victim.busy)
+        origin = max(victim.origin, here // BLOCK * BLOCK)
+        stop, victim.stop = victim.stop, here
+        self.evicted.append(victim)
+        return self._add(Claim(origin, stop))
+
     def _add(self, claim: Claim) -> Claim:
         self.claims.append(claim)
         return claim
 
-    def release(self, claim: Claim, *, keep: bool = True) -> None:
-        """Take back a claim whose connection is done with it; what is left of it goes to the next one."""
+    def release(self, claim: Claim, *, keep: bool = True, now: float | None = None) -> None:
+        """Take back a claim whose connection is done with it; what is left of it goes to the next one.
+
+        *now* is given where its pace tells what is usual here.
+        """
+        if now is not None and claim.received >= BLOCK and claim not in self.evicted:
+            pace = claim.pace(now)
+            self._usual = pace if not self._usual else 0.7 * self._usual + 0.3 * pace
         if claim in self.claims:
             self.claims.remove(claim)
             if claim.sample:
@@ -174,7 +206,11 @@ class Ledger:
         if claim.sample:
             return rest
         left = rest.start > claim.origin or (
-            rest.start > 0 and self.blocks.holds_block(rest.start // BLOCK - 1)
+            rest.start > 0
+            and (
+                self.blocks.holds_block(rest.start // BLOCK - 1)
+                or any(c.stop == rest.start and not c.sample for c in self.claims)
+            )
         )
         right = rest.stop < self.blocks.size and (
             self.blocks.holds_block(rest.stop // BLOCK) or any(c.origin == rest.stop for c in self.claims)
@@ -190,7 +226,10 @@ class Ledger:
         pieces: list[tuple[Do, ByteRange]] = []
         end = offset + length
         if offset < claim.origin:
-            pieces += self._held_parts(ByteRange(offset, min(end, claim.origin)))
+            before = ByteRange(offset, min(end, claim.origin))
+            near = before.clip(ByteRange(max(0, claim.origin - SEAM), claim.origin))
+            held = self._held_parts(before)
+            pieces += held or ([] if near is None else self._beside(near, claim))
         if max(offset, claim.origin) < min(end, claim.position):
             pieces.append((Do.COMPARE, ByteRange(max(offset, claim.origin), min(end, claim.position))))
         start, stop = max(offset, claim.position), min(end, claim.stop)
@@ -205,26 +244,35 @@ class Ledger:
             else:
                 pieces += _with_gaps(fresh, held)
         if end > claim.stop:
-            pieces += self._past(ByteRange(max(offset, claim.stop), min(end, claim.stop + SEAM)), claim)
+            start, stop = max(offset, claim.stop), min(end, claim.stop + SEAM)
+            pieces += self._beside(ByteRange(start, stop), claim) if start < stop else []
         return pieces
 
     def _held_parts(self, part: ByteRange) -> list[tuple[Do, ByteRange]]:
         runs = (run.clip(part) for run in self.blocks.present(part))
         return [(Do.COMPARE, run) for run in runs if run is not None]
 
-    def _past(self, part: ByteRange, claim: Claim) -> list[tuple[Do, ByteRange]]:
-        if part.start >= claim.stop + SEAM or claim.sample:
+    def _beside(self, part: ByteRange, claim: Claim) -> list[tuple[Do, ByteRange]]:
+        """Return what to do with a seam, *part*, that lies just before or just after *claim*."""
+        if claim.sample:
             return []
-        if self.blocks.holds_block(part.start // BLOCK):
-            return [(Do.COMPARE, part)]
-        for other in self.claims:
-            if other.origin <= part.start and part.stop <= other.position:
-                return [(Do.COMPARE, part)]
-        return [(Do.KEEP, part)]
+        return [(Do.COMPARE if self._is_here(part) else Do.KEEP, part)]
 
-    def keep(self, offset: int, data: bytes) -> None:
-        """Keep *data*, which belongs at *offset*, until the neighbour that writes there has it."""
+    def _is_here(self, part: ByteRange) -> bool:
+        """Whether the bytes of *part*, within one block, are written."""
+        if self.blocks.holds_block(part.start // BLOCK):
+            return True
+        return any(other.origin <= part.start and part.stop <= other.position for other in self.claims)
+
+    def keep(self, offset: int, data: bytes) -> bool:
+        """Keep *data*, which belongs at *offset*, until the neighbour that writes there has it.
+
+        Returns False when that is so by now: then it is to be compared at once.
+        """
+        if self._is_here(ByteRange(offset, offset + len(data))):
+            return False
         self._seams[offset] = data
+        return True
 
     def arrived(self, claim: Claim, upto: int) -> tuple[int, list[tuple[int, bytes]]]:
         """Note that all of the claim before *upto* is written or was compared.

@@ -30,6 +30,11 @@ class MemoryCopy:
     def checkpoint(self, snapshot: Snapshot) -> None:
         """Do nothing: memory survives no crash."""
 
+    def renounce(self, snapshot: Snapshot) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._blocks.clear()
+
     def write(self, offset: int, data: memoryview) -> None:
         while data:
             block, start = divmod(offset, BLOCK)

@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable, Iterator
 
 from .blocks import BLOCK, MAX_SIZE, BlockMap
+from .copies import Copy
 from .engine import Transfer
 from .errors import ClosedError, RemoteChangedError, SmartRemoteError
 from .events import Listener, Snapshot
 from .fetch import PastEndError
+from .memory_copy import MemoryCopy
 from .ranges import ByteRange
 from .readahead import Readahead
 from .state import Policy
-from .storage import Copy, LocalCopy, MemoryCopy
+from .storage import LocalCopy
 from .targets import Target
 from .transport import Remote, Transport
 
@@ -193,7 +195,7 @@ class OpenFile:
                 self._transfer.forget(damaged)
             elif self._copy is not None:
                 self._copy.blocks.forget(damaged)
-                self._copy.checkpoint(self._copy.blocks)
+                self._copy.checkpoint(self._copy.snapshot())
 
     def close(self) -> None:
         """Stop fetching, save the record, and close. Whoever is reading gets `ClosedError`."""

@@ -32,6 +32,9 @@ SOON = 0.3
 # How far requests reach into bytes that are held, for comparison.
 SEAM = 1024
 
+# A connection this many times slower than usual loses its work to one that is free.
+FAR_BELOW = 4
+
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
 
@@ -101,6 +104,12 @@ def steal(loads: Sequence[Load]) -> tuple[int, int] | None:
     middle = (left.start + left.stop) // 2
     cut = -(-middle // BLOCK) * BLOCK
     return (victim, cut) if left.start < cut < left.stop else None
+
+
+def take_over(loads: Sequence[Load], usual: float) -> int | None:
+    """Return which load a free connection should bring instead of its owner, who is far below the *usual* pace."""
+    slow = [i for i, load in enumerate(loads) if load.pace * FAR_BELOW < usual and load.seconds > SOON]
+    return max(slow, key=lambda i: loads[i].seconds, default=None)
 
 
 def with_seams(gap: ByteRange, left: bool, right: bool) -> ByteRange:

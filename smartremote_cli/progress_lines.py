@@ -177,7 +177,7 @@ class Face:
 
     def failed(self, error: BaseException, snapshot: Snapshot, now: float) -> str:
         """Return where it stopped; the error itself is printed by whoever caught it."""
-        if not snapshot.bytes_present:
+        if not self._gained(snapshot):
             return ""
         return f"smartremote: {self._name}: stopped at {amounts(self._read(snapshot, now), ' of ')}\n"
 

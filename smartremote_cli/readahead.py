@@ -2,7 +2,8 @@
 
 A *stream* is a place where somebody reads on. A read at a stream's place, or a short jump ahead of it, continues
 the stream: what lies between is fetched too, and the window ahead grows. A read anywhere else begins a stream,
-which asks for nothing but its blocks until it is continued. Of too many streams the least recently used one ends.
+which asks for nothing but its blocks until it is continued; one of held bytes asks for nothing and begins none.
+Of too many streams the least recently used one ends.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ class Readahead:
         self._most = most
         self._streams: list[Stream] = []  # least recently used first
 
-    def read(self, wanted: ByteRange) -> Plan:
-        """Return what a read of *wanted* should ask for. It covers *wanted* unless an earlier plan did."""
+    def read(self, wanted: ByteRange, *, held: bool = False) -> Plan:
+        """Return what a read of *wanted* should ask for. It covers *wanted* unless an earlier plan did, or it is *held*."""
         stream = self._continued_by(wanted)
         if stream is None:
-            return self._begin(wanted)
+            return Plan(None) if held else self._begin(wanted)
         self._streams.remove(stream)
         self._streams.append(stream)
         stream.place = wanted.stop
@@ -72,6 +73,15 @@ class Readahead:
         dropped = tuple(stream.want for stream in self._streams[: -self._most_streams])
         del self._streams[: -self._most_streams]
         return Plan(want, dropped)
+
+    @property
+    def ahead(self) -> tuple[ByteRange, ...]:
+        """What each stream will read next, as far as it was asked for, from the block of its place on."""
+        return tuple(
+            ByteRange(stream.place // BLOCK * BLOCK, stream.edge)
+            for stream in self._streams
+            if stream.place < stream.edge
+        )
 
     def end(self) -> tuple[ByteRange, ...]:
         """End every stream, and return what they wanted."""

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from . import planner
-from .blocks import MAX_SIZE, BlockMap
+from .blocks import MAX_SIZE
+from .copies import Copy, Snapshot
 from .errors import SmartRemoteError
-from .headers import Asked, Identity
+from .headers import Asked, Identity, Match
 from .ledger import Claim, Ledger
 from .patience import Patience
 from .ranges import ByteRange
-from .storage import Copy
 from .transport import Response
 
 
@@ -127,6 +127,11 @@ class State:
     def adopt(self, identity: Identity, claim: Claim) -> None:
         """Take the stream's *identity* as the resource's; *claim* is the whole of it."""
         assert self.ledger is not None and self.identity is not None
+        if (
+            self.identity.compare(identity) is Match.DIFFERENT
+        ):  # what is held must not be recorded as of this version
+            self.copy.blocks.clear()
+            self.renounced = True
         self.identity = identity.sized(self.identity.size if identity.size is None else identity.size)
         self.copy.settle(self.identity)
         self.ledger.blocks = self.copy.blocks
@@ -140,10 +145,9 @@ class State:
             return False
         return self.ledger.satisfied(wanted)
 
-    def snapshot(self) -> BlockMap:
-        """Return a copy of the map of what is written."""
-        blocks = self.copy.blocks
-        return BlockMap(blocks.size, blocks.bits)
+    def snapshot(self) -> Snapshot:
+        """Return what is written, to be recorded."""
+        return self.copy.snapshot()
 
     def begin_stream(self) -> None:
         """From here on everything is one claim, from byte 0; what is held will be compared. A barrier."""

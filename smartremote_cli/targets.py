@@ -10,13 +10,15 @@ from typing import Protocol
 
 from .blocks import BLOCK, BlockMap
 from .cache import Cache
+from .copies import Copy
 from .errors import RemoteChangedError
 from .headers import Asked, Identity, Match
+from .memory_copy import MemoryCopy
 from .part import Record
 from .ranges import ByteRange
 from .resume import changed
 from .state import Opened
-from .storage import Copy, LocalCopy, MemoryCopy
+from .storage import LocalCopy
 from .transport import Response
 
 # The first request of a read without end: enough to learn the rest while it comes.

@@ -18,16 +18,20 @@ import smartremote_cli
 # Values in, values out: no clock, no disk, no network, no threads.
 PURE = """
     errors
-    ranges  events  text  urls
-    blocks  planner  headers  zip_directory
-    part  resume  ledger
+    ranges  events  text  urls  sizes
+    blocks  planner  headers  zip_directory  readahead
+    part  resume  ledger  verdict  patience  copies
 """
 
 # One kind of I/O each.
 SHELL = """
-    limiter  sockets  storage  transport
+    files  leftovers  memory_copy  storage  cache
+    limiter  sockets  transport
+    state  checkpoints  receive  fetch
     engine
-    remote_file
+    targets  file_target
+    download  reading
+    open_file  remote_file
     manager
 """
 
@@ -44,7 +48,7 @@ ONLY = {
     "httpcore": {"transport"},
     "rich": {"display", "cli"},
     "click": {"cli"},
-    "platformdirs": {"manager", "cli"},
+    "platformdirs": {"cache", "cli"},
 }
 
 IMPURE = """

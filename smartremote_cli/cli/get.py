@@ -35,11 +35,14 @@ from .options import (
 def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
     """Download URL into a file, with several connections, resuming where an earlier run ended."""
     from ..download import Checksum, Download, Wishes, check_output
+    from ..events import Notice
     from ..transport import Remote
     from ..urls import file_name
 
     if output == "-":
-        raise UsageError("--output", "get writes to a file; use: smartremote cat URL")
+        raise UsageError("--output", "get writes to a file", hint="for standard output: smartremote cat URL")
+    if output == "":
+        raise UsageError("--output", "an empty name")
     wishes = Wishes(
         policy=policy_of(options),
         checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
@@ -63,7 +66,9 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
                 limiter=limiter_of(options),
             )
             try:
-                download.run()
+                path = download.run()
+                if path != name:
+                    progress(Notice(f"saved as {path}"))
                 progress.done()
             finally:
                 download.stop()

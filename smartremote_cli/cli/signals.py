@@ -1,14 +1,23 @@
-"""SIGINT, SIGTERM and SIGHUP: the first unwinds the command, which keeps its progress; a second ends it at once."""
+"""SIGINT, SIGTERM and SIGHUP: the first unwinds the command, which keeps its progress; a second ends it at once.
+
+Python runs a handler in the main thread, once the system call that this thread may be in is over: a sync that
+takes minutes would hold it up. So a thread of its own hears of every signal, and ends the process when that has
+not happened by itself in time. What was recorded last then stands.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# After so many seconds the process ends, whatever it is doing. The contract says a second.
+GRACE = 0.9
 
 
 class Interrupted(BaseException):
@@ -35,13 +44,36 @@ def catch_signals() -> Iterator[None]:
         seen = True
         raise Interrupted(number)
 
-    before = {}
-    for number in HANDLED:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, handle)
+    heard = [number for number in HANDLED if signal.getsignal(number) is not signal.SIG_IGN]
+    with _end_in_time(heard):
+        before = {number: signal.signal(number, handle) for number in heard}
+        try:
+            yield
+        finally:
+            if not seen:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _end_in_time(heard: list[signal.Signals]) -> Iterator[None]:
+    """End the process `GRACE` seconds after one of *heard*, unless it has left this context by then."""
+    left = threading.Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while numbers := os.read(reading, 64):
+            for number in numbers:
+                if number in heard and not left.wait(GRACE):
+                    os._exit(128 + number)
+        os.close(reading)
+
+    threading.Thread(target=watch, name="smartremote-signals", daemon=True).start()
     try:
         yield
     finally:
-        if not seen:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        left.set()
+        signal.set_wakeup_fd(before)
+        os.close(writing)

@@ -10,9 +10,9 @@ import click
 
 from ..blocks import BLOCK, blocks_in
 from ..errors import LocalError, SmartRemoteError
+from ..leftovers import inspect, load_record, survey
 from ..part import Record
 from ..progress_lines import size_text
-from ..storage import inspect, load_record, survey
 from ..text import printable
 from ..urls import redact
 from .completion import unfinished_files
