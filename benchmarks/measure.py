@@ -51,9 +51,10 @@ class Sample:
 class Job:
     """One command of a comparison.
 
-    *prepare* runs before each run, unmeasured. *makes* maps a file that must be there afterwards to the one that
-    it must equal. *prints* is where stdout goes (else nowhere); with *reports* it is a `Sample` as JSON, which
-    counts instead of the process's. *interrupt_at* sends SIGINT when so many bytes of a file are allocated.
+    *prepare* runs before each run and *after* behind it, unmeasured. *makes* maps a file that must be there
+    afterwards to the one that it must equal. *prints* is where stdout goes (else nowhere); with *reports* it is a
+    `Sample` as JSON, which counts instead of the process's. *interrupt_at* sends SIGINT when so many bytes of a
+    file are allocated. Other exit codes than *codes* are failures.
     """
 
     label: str
@@ -64,6 +65,7 @@ class Job:
     reports: bool = False
     interrupt_at: tuple[Path, int] | None = None
     codes: frozenset[int] = frozenset({0})
+    after: Callable[[], None] = nothing
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -131,6 +133,7 @@ def run(job: Job, environment: Mapping[str, str], limit: float = LIMIT) -> Sampl
     for made, original in job.makes.items():
         if not made.exists() or not filecmp.cmp(made, original, shallow=False):
             raise RunFailed(f"{made.name} is not what was served")
+    job.after()
     return Sample(float(answer["wall"] or 0), float(answer["processor"] or 0), int(answer["peak"] or 0))
 
 

@@ -46,6 +46,11 @@ class Checkpointer:
             except SmartRemoteError as error:
                 self._fail(error)
                 return
+            except Exception as error:  # a defect: it must not end the saving in silence
+                failure = SmartRemoteError("a defect of smartremote", f"{type(error).__name__}: {error}")
+                failure.__cause__ = error
+                self._fail(failure)
+                return
             last = time.monotonic()
             if ending:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field
 
@@ -15,7 +16,8 @@ from .errors import (
     ForeignFileError,
     LocalError,
     RemoteChangedError,
-    UnbelievableError,
+    RemoteNotFoundError,
+    RemotePermissionError,
     UsageError,
 )
 from .events import Listener, Notice, ignore
@@ -23,9 +25,9 @@ from .file_target import ExistingFile, FileTarget
 from .leftovers import inspect, record_path
 from .limiter import Limiter
 from .ranges import ByteRange
+from .remote import Remote
 from .state import Policy
 from .storage import LocalCopy
-from .transport import Remote
 
 _MOST_RESTARTS = 3
 
@@ -108,6 +110,11 @@ class Download:
         for attempt in range(_MOST_RESTARTS):
             try:
                 return self._fill()
+            except (RemotePermissionError, RemoteNotFoundError) as error:
+                copy = self._target.copy
+                if isinstance(copy, LocalCopy) and error.hint is None:  # a signature may have expired
+                    error.hint = f"run: smartremote complete {shlex.quote(copy.path)} --url NEW"
+                raise
             except RemoteChangedError as error:
                 if not self._wishes.restart_on_change or attempt == _MOST_RESTARTS - 1:
                     raise
@@ -141,27 +148,29 @@ class Download:
                 )
             transfer.stop()
             return copy.path
-        if checksum is not None:
-            self._check(checksum, copy, transfer)
-        elif transfer.is_unframed:
-            raise UnbelievableError(
-                self.remote.name,
-                "the server announces no length, so that nothing tells a whole body from a broken one",
-                hint="give --checksum ALG:HEX to have it checked",
-            )
+        self._check(copy, transfer)
         transfer.stop()
         target.finish()
         return copy.path
 
-    def _check(self, checksum: Checksum, copy: LocalCopy, transfer: Transfer) -> None:
-        if checksum.agrees_with(copy):
+    def _check(self, copy: LocalCopy, transfer: Transfer) -> None:
+        """Hold the whole file against the user's checksum, else against those that the server sent along."""
+        expected = self._expected(transfer)
+        wrong = next((checksum for checksum in expected if not checksum.agrees_with(copy)), None)
+        if wrong is None:
             return
-        self._listener(Notice(f"{checksum.algorithm} does not match: fetching everything again"))
+        self._listener(Notice(f"{wrong.algorithm} does not match: fetching everything again"))
         transfer.start_over()
         transfer.ensure()
-        if not checksum.agrees_with(copy):
-            why = f"its {checksum.algorithm} is not {checksum.digest}, also when fetched again"
-            raise ChecksumError(self.remote.name, why)
+        for checksum in self._expected(transfer) or expected:
+            if not checksum.agrees_with(copy):
+                why = f"its {checksum.algorithm} is not {checksum.digest}, also when fetched again"
+                raise ChecksumError(self.remote.name, why)
+
+    def _expected(self, transfer: Transfer) -> list[Checksum]:
+        if self._wishes.checksum is not None:
+            return [self._wishes.checksum]
+        return [Checksum(digest.algorithm, digest.value.hex()) for digest in transfer.digests]
 
 
 def check_output(path: str) -> None:

@@ -16,6 +16,7 @@ import time
 from .blocks import BLOCK, MAX_SIZE
 from .checkpoints import Checkpointer
 from .copies import Copy
+from .digests import Digest
 from .errors import ClosedError
 from .events import Listener, ignore
 from .fetch import Fetcher, Opener
@@ -24,9 +25,9 @@ from .limiter import Limiter
 from .memory_copy import MemoryCopy
 from .patience import Patience
 from .ranges import ByteRange
+from .remote import Remote
 from .state import Policy, State
 from .storage import LocalCopy
-from .transport import Remote
 
 # A stop waits so long for its threads and the last checkpoint: with start and exit it stays within a second.
 LAST_WORD = 0.6
@@ -72,9 +73,10 @@ class Transfer:
         return None if self._state.identity is None else self._state.identity.size
 
     @property
-    def is_unframed(self) -> bool:
-        """Whether the resource came without a length, so that only a digest can tell that it is whole."""
-        return not self._state.framed
+    def digests(self) -> frozenset[Digest]:
+        """Digests of the whole resource, as the server's answers gave them."""
+        with self._state.cond:
+            return frozenset(self._state.digests)
 
     def progress(self) -> tuple[int, int | None, int]:
         """Return (bytes present, size or None, connections at work)."""
@@ -120,11 +122,10 @@ class Transfer:
             self.wait(want)
             state = self._state
             with state.cond:
-                while wanted is None and state.ledger is not None and state.ledger.claims:
+                while wanted is None and not self.is_complete:
                     self._check()  # the last bytes are here, but maybe not yet the seams after them
+                    self._kick()
                     state.cond.wait(_LOOK)
-                if wanted is None:
-                    self._check()
         finally:
             self.unwant(want)
 
@@ -176,6 +177,14 @@ class Transfer:
         """From here on, divide what is wanted among up to so many *connections*."""
         with self._state.cond:
             self._state.share_among(connections)
+
+    def deliver(self, wanted: ByteRange) -> bool:
+        """Return whether *wanted* may be read from the copy at once; if so, its bytes must not change any more."""
+        with self._state.cond:
+            if self._state.ledger is None or not self._state.is_satisfied(wanted):
+                return False
+            self._state.delivered = True
+            return True
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*, fetched where they are missing; fewer only at the end of the resource."""

@@ -6,6 +6,8 @@ so that a caller catches `SmartRemoteError`, or the `OSError` that a Python user
 
 from __future__ import annotations
 
+import errno
+
 
 class SmartRemoteError(Exception):
     """Base of all errors of this package. *what* is the thing concerned, *why* the reason."""
@@ -33,15 +35,23 @@ class UsageError(SmartRemoteError, ValueError):
 class RemoteFailure(SmartRemoteError, OSError):
     """Base of what goes wrong on the other side of the network."""
 
+    errno: int | None = None  # OSError takes its first argument for it
+
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"
 
 
-class IncompleteError(RemoteFailure):
+class IncompleteError(RemoteFailure, ConnectionError):
     """The network or the server failed for longer than the patience lasts. What arrived is kept."""
 
     exit_code = 3
     hint = "what arrived is kept: run the same command again to go on"
+
+
+class StalledError(IncompleteError, TimeoutError):
+    """Bytes stopped coming, or came too slowly to count, for longer than the patience lasts."""
+
+    errno = errno.ETIMEDOUT
 
 
 class AttemptFailed(IncompleteError):
@@ -55,12 +65,14 @@ class AttemptFailed(IncompleteError):
         crowded: bool = False,
         refused: bool = False,
         stalled: bool = False,
+        garbled: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(what, why)
         self.crowded = crowded  # fewer connections may help: 429, 503, a refusal
         self.refused = refused  # nobody answered at all
         self.stalled = stalled  # bytes stopped coming, or came too slowly to count
+        self.garbled = garbled  # what came is no HTTP: another attempt seldom helps
         self.retry_after = retry_after
 
 
@@ -73,9 +85,13 @@ class RefusedError(RemoteFailure):
 class RemoteNotFoundError(RefusedError, FileNotFoundError):
     """The server says that there is no such resource (404, 410)."""
 
+    errno = errno.ENOENT
+
 
 class RemotePermissionError(RefusedError, PermissionError):
     """The server denies access (401, 403, 407)."""
+
+    errno = errno.EACCES
 
 
 class UnbelievableError(RefusedError):
@@ -97,6 +113,7 @@ class ForeignFileError(SmartRemoteError, FileExistsError):
     """A file of that name exists and is not part of this download. It was not touched."""
 
     exit_code = 5
+    errno = errno.EEXIST
     hint = "choose another name with -o, or replace it with --overwrite"
 
     def __str__(self) -> str:
@@ -107,6 +124,7 @@ class LocalError(SmartRemoteError, OSError):
     """The local side fails: disk full, permission, not a regular file. What arrived is kept."""
 
     exit_code = 6
+    errno: int | None = None
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"
@@ -134,6 +152,7 @@ class BusyError(SmartRemoteError, BlockingIOError):
     """Another process is working on the file."""
 
     exit_code = 9
+    errno = errno.EAGAIN
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from . import planner
+from .digests import of_resource
 from .errors import (
     AttemptFailed,
+    ChecksumError,
     OffsetError,
     RemoteChangedError,
     RemotePermissionError,
@@ -22,14 +24,16 @@ from .errors import (
     UnbelievableError,
 )
 from .events import Listener, Notice, Retrying, Started
-from .headers import Asked, Identity, read_answer
+from .headers import Asked, Identity, Unbelievable, read_answer
 from .ledger import Claim
 from .limiter import Limiter
 from .ranges import ByteRange
 from .receive import Receiver, VersionsMixed
+from .remote import Remote, refusal
 from .state import Opened, State
-from .transport import Remote, Response, refusal
+from .transport import Response
 from .verdict import (
+    MOST_ODD,
     AskFor,
     Changed,
     Confirmed,
@@ -129,10 +133,9 @@ class Fetcher:
         claim = self._take_claim()
         if claim is None:
             return False
-        try:
+        with self._serving(claim):
             return self._persist(claim)
-        finally:
-            self._release(claim)
+        return True
 
     def _take_claim(self) -> Claim | None:
         state = self._state
@@ -144,6 +147,8 @@ class Fetcher:
                     return None
                 claim = state.ledger.next_claim(state.patience.connections, now, whole=state.streaming)
                 if claim is not None:
+                    claim.owner = threading.current_thread()
+                    self._close_evicted()
                     self._kick()
                     return claim
                 if not state.ledger.claims or state.streaming:
@@ -151,25 +156,62 @@ class Fetcher:
                 state.cond.wait(IDLE_LOOK)
         return None
 
+    def _close_evicted(self) -> None:
+        """Close the connections whose work was taken over. Called with the guard held; shutdown(2) does not wait."""
+        state = self._state
+        assert state.ledger is not None
+        for claim in state.ledger.evicted:
+            response = state.threads.get(claim.owner) if claim.owner is not None else None
+            if response is not None:
+                log.info("a connection was far slower than the others: its work goes to another")
+                response.abort()
+        state.ledger.evicted.clear()
+
+    @contextlib.contextmanager
+    def _serving(self, claim: Claim) -> Iterator[None]:
+        """Give *claim* back in the end. What puts held bytes in doubt is known by then: nobody takes them for done."""
+        try:
+            yield
+        except VersionsMixed as reason:
+            self._versions_mixed(reason)
+        except (AttemptFailed, ChecksumError):
+            raise
+        except SmartRemoteError as error:
+            self.fail(error)
+            raise
+        finally:
+            self._release(claim)
+
     def _release(self, claim: Claim) -> None:
         state = self._state
         with state.cond:
             if state.ledger is not None:
-                state.ledger.release(claim, keep=not state.streaming)
+                state.ledger.release(claim, keep=not state.streaming, now=time.monotonic())
             state.cond.notify_all()
 
     def _persist(self, claim: Claim | None) -> bool:
         """Try until *claim* (None: the first answer) is here; return whether this worker should go on."""
         state, patience = self._state, self._state.patience
         failures, seen = 0, patience.arrived
+        useless, corrupt = 0, False
         while self._is_needed(claim):
-            before = patience.arrived
+            position = None if claim is None else claim.position
             try:
                 self._sleep_until(patience.not_before)
-                if self._attempt(claim) and patience.arrived == before and not self._is_done(claim):
-                    raise AttemptFailed(self._remote.name, "an answer brought none of the bytes asked for")
+                taken = self._attempt(claim)
+                if claim is None or claim.position != position:
+                    useless = 0
+                elif taken and not self._is_done(claim):
+                    useless += 1
+                    self._obey_useless(useless)
             except VersionsMixed as reason:
-                self._versions_mixed(str(reason))
+                self._versions_mixed(reason)
+            except ChecksumError as error:  # its bytes were taken back: they are asked for once more
+                if corrupt:
+                    raise
+                corrupt = True
+                self._listener(Retrying(str(error), 0.0, 1))
+                log.info("%s; once more", error)
             except RemotePermissionError as error:
                 with state.cond:
                     if not patience.refused() and not (patience.one_only and len(state.threads) > 1):
@@ -181,6 +223,8 @@ class Fetcher:
                 with state.cond:
                     if state.is_leaving:
                         return False
+                    if claim is not None and state.ledger is not None and state.ledger.is_finished(claim):
+                        return True  # its work was taken over
                     if error.crowded and len(state.threads) > 1:
                         patience.crowded(error, len(state.threads), now)
                         log.info("%s; going on with %d connections", error, patience.limit)
@@ -195,6 +239,13 @@ class Fetcher:
                 self._sleep_until(now + wait)
         with state.cond:
             return not state.is_leaving
+
+    def _obey_useless(self, count: int) -> None:
+        """Ask again after an answer that was believed and brought nothing; after some in a row without ranges."""
+        if count >= MOST_ODD:
+            self._turn_to_stream(None)
+        else:
+            raise AttemptFailed(self._remote.name, "an answer brought none of the bytes asked for")
 
     def _is_needed(self, claim: Claim | None) -> bool:
         state = self._state
@@ -221,6 +272,8 @@ class Fetcher:
         """Send one request for what is left of *claim*; return whether its body was taken."""
         state = self._state
         with state.cond:
+            if claim is not None and state.ledger is not None and state.ledger.is_finished(claim):
+                return False  # another connection has taken it over, or brought it
             asked, extra = self._request_for(claim)
             response, state.stash = state.stash, None
             if claim is not None:
@@ -252,14 +305,10 @@ class Fetcher:
             extra = known.precondition() if known is not None and state.precondition else {}
             return Asked(range=state.ledger.asked(claim)), extra
         known = state.stream_identity
-        if (
-            known is not None
-            and known.is_strong
-            and known.size
-            and planner.SEAM < claim.position < known.size
-        ):
-            rest = ByteRange(claim.position - planner.SEAM, known.size)
-            return Asked(range=rest), {"If-Range": known.strong_etag or known.last_modified or ""}
+        if known is not None and known.size and state.stream_resumes:
+            condition = known.if_range()
+            if condition and planner.SEAM < claim.position < known.size:
+                return Asked(range=ByteRange(claim.position - planner.SEAM, known.size)), condition
         return Asked(), {}
 
     def _judge(self, response: Response, asked: Asked, conditioned: bool) -> Verdict:
@@ -277,7 +326,10 @@ class Fetcher:
                 strict=state.is_strict,
                 again=state.again,
                 odd=state.odd,
+                rumour=state.rumour,
             )
+            if isinstance(answer, Unbelievable) and answer.size is not None:
+                state.rumour = answer.size
         verdict = judge(answer, at)
         log.debug("%s %s: %s, %s", self._remote.name, asked.header, answer, verdict)
         return verdict
@@ -320,7 +372,10 @@ class Fetcher:
         state = self._state
         with state.cond:
             if state.streaming and state.ledger is not None:
-                raise UnbelievableError(self._remote.name, "its answers cannot be believed")
+                if not state.stream_resumes:
+                    raise UnbelievableError(self._remote.name, "its answers cannot be believed")
+                state.stream_resumes = False
+                return
             state.stash = response
             if state.ledger is None:
                 state.begin_stream()
@@ -357,6 +412,10 @@ class Fetcher:
     def _take(self, claim: Claim | None, response: Response, verdict: Take, asked: Asked) -> bool:
         """Take the body of a believed answer, for the claim that it serves."""
         state = self._state
+        digest = of_resource(response.headers)
+        if digest is not None:
+            with state.cond:
+                state.digests.add(digest)
         if verdict.coding is not None:
             text = f"the server codes the body as {verdict.coding} unasked: it is stored as sent"
             self._listener(Notice(text))
@@ -364,10 +423,9 @@ class Fetcher:
             claim = self._open(response, verdict)
             if claim is None:
                 return True
-            try:
+            with self._serving(claim):
                 return self._receiver.receive(claim, response, verdict.start, verdict.stop)
-            finally:
-                self._release(claim)
+            return True
         with state.cond:
             state.odd, state.again = 0, False
             state.patience.welcome()
@@ -435,15 +493,19 @@ class Fetcher:
             state.cond.notify_all()
         self._listener(Started(self._remote.name, size, present))
 
-    def _versions_mixed(self, why: str) -> None:
+    def _versions_mixed(self, reason: VersionsMixed) -> None:
         """Start over once, as one stream, unless held bytes must not change."""
-        state = self._state
+        state, why = self._state, str(reason)
         with state.cond:
             if state.barrier is not None:
                 return
             if state.ledger is None or state.is_strict or state.restarts:
                 flips = "; its answers are of several versions" if state.restarts else ""
-                raise RemoteChangedError(self._remote.name, why + flips)
+                if reason.disputed and state.ledger is not None:
+                    state.dispute()
+                error = RemoteChangedError(self._remote.name, why + flips)
+                state.error = state.error or error
+                raise error
             state.restarts += 1
             state.barrier = state.start_over
         self._listener(Notice(f"{why}: starting over, in one piece"))

@@ -23,11 +23,12 @@ from .headers import Asked, Identity, Match
 from .leftovers import inspect, load_record
 from .part import Record
 from .ranges import ByteRange
+from .remote import Remote
 from .resume import OnDisk, Start, decide
 from .state import Opened
 from .storage import LocalCopy
 from .targets import FIRST, first_of_nothing, meet_again
-from .transport import Remote, Response
+from .transport import Response
 from .urls import file_name
 
 # How many held blocks are compared where nothing else proves that they are of this resource.
@@ -130,6 +131,9 @@ class FileTarget:
         on_disk = None if self._overwrite and self.copy is None else inspect(self._path)
         if on_disk is not None and self._record is None and load_record(self._path) is not None:
             raise BusyError(self._path, "another process has just begun this file")
+        if isinstance(self.copy, LocalCopy) and self._record is not None and self._record.identity is not None:
+            # Not as it was recorded: this may be the second meeting, and more is held by now.
+            self._record = Record(self.copy.blocks.bits, self.copy.identity, self._remote.url)
         match decide(self._path, on_disk, self._record, identity, other_url=self._other_url):
             case Start.FRESH:
                 return self._open_fresh(self._path, identity)
@@ -146,11 +150,11 @@ class FileTarget:
     def unfinish(self) -> Copy:
         assert self.copy is not None
         path, identity, blocks = self.copy.path, self.copy.identity, self.copy.blocks
+        self._record = Record(blocks.bits, identity, self._remote.url)
         if isinstance(self.copy, LocalCopy):
             self.copy.unfinish()
             return self.copy
         self.copy.close()
-        self._record = Record(blocks.bits, identity, self._remote.url)
         copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
         copy.checkpoint(copy.snapshot())
         self.copy = copy
@@ -160,6 +164,10 @@ class FileTarget:
         copy, self.copy = self.copy, None
         if copy is not None:
             copy.close()
+
+    def forked(self) -> None:
+        if isinstance(self.copy, LocalCopy):
+            self.copy.forked()
 
     def give_up_held(self) -> None:
         """Forget what is held, on disk first, so that nothing of it outlives a change of the resource."""
@@ -200,9 +208,9 @@ class FileTarget:
         wanted = ByteRange(offset, offset + length) if offset >= 0 and length else None
         gap = next(blocks.missing(wanted), None) or next(blocks.missing(), None)
         if not proven or self._other_url or gap is None:
-            return Asked(range=self._samples(copy)[0])
+            return Asked(range=self._samples(copy)[0], inside=True)
         run = ByteRange(gap.start, min(gap.stop, gap.start + FIRST))
-        return Asked(range=planner.with_seams(run, run.start > 0, run.stop < blocks.size))
+        return Asked(range=planner.with_seams(run, run.start > 0, run.stop < blocks.size), inside=True)
 
     def _samples(self, copy: LocalCopy) -> list[ByteRange]:
         blocks = copy.blocks

@@ -121,6 +121,14 @@ class Identity:
             return {"If-Range": self.last_modified}
         return {}
 
+    def if_range(self) -> dict[str, str]:
+        """Return the header that asks for a range of these bytes or for all of others; empty without strong validator.
+
+        It is for whoever can use either.
+        """
+        tag = self._sent_etag or (self.last_modified if self.settled and self.strong_etag is None else None)
+        return {} if tag is None else {"If-Range": tag}
+
     def condition(self) -> dict[str, str]:
         """Return the headers that make an unchanged resource answer 304; empty when that would prove nothing."""
         if self._sent_etag is not None:
@@ -178,9 +186,13 @@ class Unproven:
 
 @dataclass(frozen=True, slots=True)
 class Unbelievable:
-    """An answer that contradicts itself, the request or the standard: its body is never written."""
+    """An answer that contradicts itself, the request or the standard: its body is never written.
+
+    *size* is the total that a Content-Range named where only Content-Length spoke against it.
+    """
 
     why: str
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +207,15 @@ Answer = Partial | Whole | Unsatisfiable | NotModified | PreconditionFailed | Un
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asked for: a range, the last *suffix* bytes, or everything; and whether conditionally."""
+    """What a request asked for: a range, the last *suffix* bytes, or everything; and whether conditionally.
+
+    *inside* says that an earlier run knows the range to lie within the resource.
+    """
 
     range: ByteRange | None = None
     suffix: int | None = None
     conditional: bool = False
+    inside: bool = False
 
     @property
     def header(self) -> str | None:
@@ -275,7 +291,9 @@ def _read_partial(headers: Headers, asked: Asked) -> Answer:
         return Unbelievable(f"Content-Range: {ranges[0]}")
     body = ByteRange(first, last + 1)
     if length is not None and length != len(body):
-        return Unbelievable(f"Content-Length: {length} with Content-Range: {ranges[0]}")
+        at_start = asked.range is not None and first == asked.range.start
+        why = f"Content-Length: {length} with Content-Range: {ranges[0]}"
+        return Unbelievable(why, size=total if at_start else None)
     if asked.range is not None:
         wanted = asked.range.start
         if not wanted - MOST_SKIPPED <= first <= wanted < body.stop:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from threading import Thread
 
 from . import planner
 from .blocks import BLOCK, BlockMap
@@ -41,6 +42,7 @@ class Claim:
     sample: bool = False
     position: int = field(default=-1)
     busy: int = field(default=-1)
+    owner: Thread | None = None
     since: float = 0.0
     received: int = 0
 
@@ -177,6 +179,7 @@ class Ledger:
         origin = max(victim.origin, here // BLOCK * BLOCK)
         stop, victim.stop = victim.stop, here
         self.evicted.append(victim)
+        victim.received = 0  # no measure of what is usual
         return self._add(Claim(origin, stop))
 
     def _add(self, claim: Claim) -> Claim:
@@ -188,7 +191,7 @@ class Ledger:
 
         *now* is given where its pace tells what is usual here.
         """
-        if now is not None and claim.received >= BLOCK and claim not in self.evicted:
+        if now is not None and claim.received >= BLOCK and claim.owner is not None:
             pace = claim.pace(now)
             self._usual = pace if not self._usual else 0.7 * self._usual + 0.3 * pace
         if claim in self.claims:
@@ -197,7 +200,7 @@ class Ledger:
                 self.samples_open -= 1
                 if not claim.is_done and keep:
                     self.samples.append(ByteRange(claim.origin, claim.stop))
-            elif not claim.is_done and keep:
+            elif keep and not self.is_finished(claim):
                 self.strays.append(claim)
 
     def asked(self, claim: Claim) -> ByteRange:

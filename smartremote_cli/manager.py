@@ -1,12 +1,15 @@
-"""DownloadManager: open files that share connections, a folder, and one thread that fills what nobody reads."""
+"""DownloadManager: open files that share connections, a folder, and one thread for what is done while nobody reads."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import threading
 import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,26 +17,37 @@ from .cache import Cache, default_folder, parse_limit
 from .errors import ClosedError
 from .events import Event, Notice, Retrying
 from .file_target import FileTarget
+from .idle import Idler
 from .open_file import OpenFile
+from .remote import Remote
 from .remote_file import RemoteFile
 from .targets import CacheTarget, MemoryTarget, Target
-from .transport import Options, Remote, Transport
+from .transport import IDLE_SECONDS, Options, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import httpx
 
-_IDLE_LOOK = 0.1  # seconds between looks for a file that nobody reads
-_PRUNE_EVERY = 30.0  # seconds between looks for connections that were idle for too long
+# How often to look for connections to close, in shares of the time after which they are.
+_PRUNES = 10
+_LAST_WORD = 5.0
 
 _managers: weakref.WeakSet[DownloadManager] = weakref.WeakSet()
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A file and how many `RemoteFile`s read it; *file* is None until it is opened."""
+
+    opening: threading.RLock = field(default_factory=threading.RLock)  # guards file while it opens and closes
+    file: OpenFile | None = None
+    uses: int = 0
 
 
 class DownloadManager:
     """Opens resources as files. Thread-safe; close it, or use it as a context manager.
 
     One URL opened twice shares its blocks. Several managers, also of several processes, may share one folder.
+    After a fork, files that are open go on in both processes, each over connections of its own.
     """
 
     def __init__(
@@ -47,16 +61,18 @@ class DownloadManager:
         idle_download: bool = True,
         *,
         options: Options | None = None,
+        idle_timeout: float = IDLE_SECONDS,
     ) -> None:
         """Prepare; nothing is asked before something is read.
 
         At most *max_concurrent* HTTP connections are used at once, and *max_readers_per_file* streams of one
         file. A forward seek of up to *max_data_jump* bytes reads on. *tmp_dir* is where `open` puts data files,
         by default the per-user cache folder, which is kept below its limit. *client* stays the caller's to
-        close. *logger* is told of retries and notices. With *idle_download*, what is missing of files that were
-        read is fetched while nobody reads. *options* say how to talk to servers.
+        close; in a forked process it cannot be used. *logger* is told of retries and notices. With
+        *idle_download*, what is missing of files that were read is fetched while nobody reads. *options* say how
+        to talk to servers. Connections that were not used for *idle_timeout* seconds are closed.
         """
-        if max_concurrent < 1 or max_readers_per_file < 1 or max_data_jump < 0:
+        if max_concurrent < 1 or max_readers_per_file < 1 or max_data_jump < 0 or idle_timeout <= 0:
             raise ValueError("connections and readers are at least 1, and a jump is not negative")
         self._connections = max_concurrent
         self._readers = min(max_readers_per_file, max_concurrent)
@@ -66,16 +82,18 @@ class DownloadManager:
         self._options = options
         self._logger = logger or logging.getLogger("smartremote")
         self._idle_download = idle_download
-        self._start()
+        self._idle_timeout = idle_timeout
+        self._entries: dict[tuple[str, str | None], _Entry] = {}
+        self._handles: weakref.WeakSet[RemoteFile] = weakref.WeakSet()
+        self._closed = False
+        self._begin_process()
         _managers.add(self)
 
-    def _start(self) -> None:
-        self._lock = threading.Lock()  # guards _files, _closed, _idler
-        self._files: dict[tuple[str, str | None], tuple[OpenFile, int]] = {}
-        self._closed = False
-        self._idler: threading.Thread | None = None
-        self._wake = threading.Event()
-        self._transport = Transport(self._options, self._client, self._connections)
+    def _begin_process(self) -> None:
+        # Reentrant, for a RemoteFile that nobody closed may be collected at any moment.
+        self._lock = threading.RLock()  # guards _entries, _handles and _closed; not held over disk or network
+        self._transport = Transport(self._options, self._client, self._connections, self._idle_timeout)
+        self._idler = Idler(self, self._idle_timeout / _PRUNES)
 
     def __enter__(self) -> Self:
         return self
@@ -85,17 +103,19 @@ class DownloadManager:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_idler") and not sys.is_finalizing():  # else its threads stand still already
+            self.close()
+
     def open(self, url: str) -> RemoteFile:
         """Return *url* as a file whose blocks are kept in `tmp_dir` under a name of its own.
 
         Nothing is asked before the first read. Raises `UsageError` for what is no http URL.
         """
         remote = Remote(url, self._transport)
-
-        def target() -> Target:
-            return CacheTarget(self._cache(), remote.url, remote.name)
-
-        return self._open(remote, None, target)
+        return self._open(
+            (remote.url, None), remote, lambda: CacheTarget(self._cache(), remote.url, remote.name)
+        )
 
     def open_to(self, url: str, path: str | os.PathLike[str]) -> RemoteFile:
         """Return *url* as a file whose blocks are kept in *path*, with the record beside it.
@@ -105,17 +125,13 @@ class DownloadManager:
         """
         remote = Remote(url, self._transport)
         where = os.path.abspath(path)
-        return self._open(remote, where, lambda: FileTarget(remote, where, listener=self._tell))
+        return self._open((remote.url, where), remote, lambda: FileTarget(remote, where, listener=self._tell))
 
     def reader_at(self, url: str) -> RemoteFile:
         """Return *url* as a file without a data file or a record: a bounded part of it is kept in memory."""
         remote = Remote(url, self._transport)
-        opened = self._make(remote, MemoryTarget(remote.name))
-        with self._lock:
-            self._check_open(remote.name)
-            key = (f"memory:{id(opened)}", None)
-            self._files[key] = (opened, 1)
-        return RemoteFile(opened, lambda: self._release(key))
+        target = MemoryTarget(remote.name)
+        return self._open((f"memory:{id(target)}", None), remote, lambda: target)
 
     def close(self) -> None:
         """Close every file, thread and connection of this manager. Files that are being read end in `ClosedError`."""
@@ -123,26 +139,53 @@ class DownloadManager:
             if self._closed:
                 return
             self._closed = True
-            opened = [file for file, _ in self._files.values()]
-            self._files.clear()
-            idler = self._idler
-        self._wake.set()
-        for file in opened:
-            file.close()
+            entries = list(self._entries.values())
+            self._entries.clear()
+        self._idler.stop()
+        for entry in entries:
+            with entry.opening:
+                if entry.file is not None:
+                    entry.file.close()
         self._transport.close()
-        if idler is not None and idler is not threading.current_thread():
-            idler.join(5.0)
+        self._idler.stop(_LAST_WORD)
 
-    def _open(self, remote: Remote, path: str | None, target: Callable[[], Target]) -> RemoteFile:
-        key = (remote.url, path)
+    def idle_work(self) -> float | None:
+        """Have each open file bring a piece of what is missing; return in how many seconds to do so again."""
+        if not self._idle_download:
+            return None
+        with self._lock:
+            files = [entry.file for entry in self._entries.values() if entry.file is not None]
+        try:
+            pauses = [pause for file in files if not self._closed and (pause := file.fill()) is not None]
+        except Exception:  # a defect: nobody is waiting whom it could be raised to
+            self._logger.exception("smartremote: a defect while filling what nobody reads")
+            return None
+        return min(pauses, default=None)
+
+    def prune(self) -> None:
+        """Close connections that were not used for `idle_timeout` seconds."""
+        self._transport.prune()
+
+    def _open(self, key: tuple[str, str | None], remote: Remote, target: Callable[[], Target]) -> RemoteFile:
         with self._lock:
             self._check_open(remote.name)
-            opened, uses = self._files.get(key) or (self._make(remote, target()), 0)
-            self._files[key] = (opened, uses + 1)
-            if self._idler is None and self._idle_download:
-                self._idler = threading.Thread(target=self._idle, name="smartremote-idle", daemon=True)
-                self._idler.start()
-        return RemoteFile(opened, lambda: self._release(key))
+            entry = self._entries.setdefault(key, _Entry())
+            entry.uses += 1
+        try:
+            with entry.opening:
+                if entry.file is None:
+                    entry.file = self._make(remote, target())
+                opened = entry.file
+            with self._lock:
+                if self._closed:
+                    opened.close()
+                self._check_open(remote.name)
+                handle = RemoteFile(opened, lambda: self._release(key, entry))
+                self._handles.add(handle)
+        except BaseException:
+            self._release(key, entry)
+            raise
+        return handle
 
     def _make(self, remote: Remote, target: Target) -> OpenFile:
         return OpenFile(
@@ -152,39 +195,30 @@ class DownloadManager:
             jump=self._jump,
             connections=self._connections,
             listener=self._tell,
+            stir=self._idler.stir,
         )
 
-    def _release(self, key: tuple[str, str | None]) -> None:
+    def _release(self, key: tuple[str, str | None], entry: _Entry) -> None:
         with self._lock:
-            entry = self._files.get(key)
-            if entry is None:
+            entry.uses -= 1
+            if entry.uses:
                 return
-            opened, uses = entry
-            if uses > 1:
-                self._files[key] = (opened, uses - 1)
+        with entry.opening:  # who opens the same again meanwhile waits until this one has let go of the file
+            if entry.uses:
                 return
-            del self._files[key]
-        opened.close()
+            opened, entry.file = entry.file, None
+            try:
+                if opened is not None:
+                    opened.close()
+            finally:
+                with self._lock:
+                    if not entry.uses and self._entries.get(key) is entry:
+                        del self._entries[key]
 
     def _cache(self) -> Cache:
         if self._folder is not None:
             return Cache(self._folder, sys.maxsize)  # a folder of the caller's is the caller's to clean
         return Cache(default_folder(), parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
-
-    def _idle(self) -> None:
-        """Fill the gaps of files that nobody reads, a piece at a time, and close connections nobody uses."""
-        pruned = 0.0
-        while not self._wake.wait(_IDLE_LOOK):
-            with self._lock:
-                opened = [file for file, _ in self._files.values() if file.path is not None]
-            for file in opened:
-                if self._wake.is_set():
-                    return
-                file.fill()
-            pruned += _IDLE_LOOK
-            if pruned >= _PRUNE_EVERY:
-                pruned = 0.0
-                self._transport.prune()
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Retrying):
@@ -196,22 +230,26 @@ class DownloadManager:
         if self._closed:
             raise ClosedError(name, "the download manager is closed")
 
-    def _after_fork(self) -> None:
-        """In a child process: threads and connections are the parent's. Files stay open, over new ones."""
-        files, closed = self._files, self._closed
-        self._start()
-        self._files, self._closed = files, closed
-        for opened, _ in files.values():
-            opened.forget_threads(self._transport)
+    def _forked(self) -> None:
+        """Go on in a child process: threads and connections are the parent's."""
+        self._begin_process()
+        if self._client is not None:  # its connections are in use by the parent: two would read one stream
+            self._transport.close()
+        for entry in self._entries.values():
+            entry.opening = threading.RLock()
+            if entry.file is not None:
+                entry.file.forked(self._transport, self._idler.stir)
+        for handle in list(self._handles):
+            handle.forked()
 
 
-def _after_fork() -> None:
+def _forked() -> None:
     for manager in list(_managers):
-        manager._after_fork()
+        manager._forked()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_forked)
 
 
 def open(url: str) -> RemoteFile:
@@ -220,11 +258,9 @@ def open(url: str) -> RemoteFile:
     Blocks are kept in the per-user cache folder and used again. Several files are better opened with one
     `DownloadManager`, which shares connections among them.
     """
-    manager = DownloadManager()
-    try:
+    with contextlib.ExitStack() as stack:
+        manager = stack.enter_context(DownloadManager())
         file = manager.open(url)
-    except BaseException:
-        manager.close()
-        raise
-    file.on_close(manager.close)
+        file.on_close(manager.close)
+        stack.pop_all()
     return file

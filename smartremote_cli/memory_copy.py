@@ -61,6 +61,10 @@ class MemoryCopy:
             offset += count
         return b"".join(parts)
 
+    def forked(self) -> None:
+        """Go on in a child process: the lock may be held by a thread that is not here."""
+        self._lock = threading.Lock()
+
     def forget(self, dropped: ByteRange) -> None:
         """Drop the blocks that *dropped* touches; the owner forgets them in `blocks`."""
         with self._lock:

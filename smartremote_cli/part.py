@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from pyroaring import BitMap
 
-from .blocks import BLOCK, MAX_SIZE
+from .blocks import BLOCK, MAX_SIZE, blocks_in
 from .errors import DamagedError
 from .headers import Identity, well_formed_date, well_formed_tag
 
@@ -104,6 +104,8 @@ def _with_trailer(bits: BitMap, data: bytes, start: int, what: str) -> Record:
     size, settled = facts.get("size"), facts.get("settled")
     if size is not None and not (type(size) is int and 0 <= size <= MAX_SIZE):
         raise DamagedError(what, "the record's size is no number of bytes")
+    if size is not None and bits and bits.max() >= blocks_in(size):  # Go leaves such bits, but no trailer
+        raise DamagedError(what, f"the record claims blocks past the end, at {size} bytes")
     url, etag, modified = (_text(facts, key, what) for key in ("url", "etag", "last_modified"))
     # Validators go out in requests: one that no server can have sent counts as absent, as it does in an answer.
     tag, date = well_formed_tag(etag), well_formed_date(modified)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 
 from . import planner
-from .errors import AttemptFailed, IncompleteError
+from .errors import AttemptFailed, IncompleteError, StalledError, UnbelievableError
 
 LONGEST_WAIT = 300.0  # a server that asks to be left alone for longer is not waited for
 SLOWEST = 1024  # bytes per second of all connections together; less is no progress
@@ -61,7 +61,8 @@ class Patience:
             self._raise_at = now + self._caution if self.limit < self.most else None
 
     def crowded(self, error: AttemptFailed, workers: int, now: float) -> None:
-        """Go on with one connection fewer than the *workers* that there are."""
+        """Go on with one connection fewer than the *workers* that there are. Raises as `wait` does."""
+        self._refuse_long_waits(error)
         self.limit = max(1, min(self.limit, workers) - 1)
         self._caution = min(2 * self._caution, _MOST_CAUTION)
         self._raise_at = now + self._caution
@@ -85,17 +86,25 @@ class Patience:
         return self.arrived > seen and not (slow and error.stalled)
 
     def wait(self, failures: int, error: AttemptFailed, now: float) -> float:
-        """Return the seconds to wait after *failures* in a row; `IncompleteError` when it was one too many."""
+        """Return the seconds to wait after *failures* in a row.
+
+        Raises `IncompleteError` when it was one too many, `UnbelievableError` when what comes is no HTTP.
+        """
+        self._refuse_long_waits(error)
         allowed = self.retries
-        if error.refused and not self.answered:
+        if error.garbled or (error.refused and not self.answered):
             allowed = min(allowed, 1)
-        asked = error.retry_after or 0.0
-        if asked > LONGEST_WAIT:
-            raise IncompleteError(error.what, f"{error.why}, and to be asked again only after {asked:.0f} s")
         if failures > allowed or self._slow_rounds > self.retries:
-            raise IncompleteError(error.what, error.why)
+            if error.garbled:
+                raise UnbelievableError(error.what, error.why)
+            raise (StalledError if error.stalled else IncompleteError)(error.what, error.why)
         self._heed(error, now)
-        return max(self._pause(failures, random.random()), asked)
+        return max(self._pause(failures, random.random()), error.retry_after or 0.0)
+
+    def _refuse_long_waits(self, error: AttemptFailed) -> None:
+        if error.retry_after is not None and error.retry_after > LONGEST_WAIT:
+            shown = f"{error.retry_after:.0f} s" if error.retry_after < 1e9 else "ages"
+            raise IncompleteError(error.what, f"{error.why}, and to be asked again only after {shown}")
 
     def _heed(self, error: AttemptFailed, now: float) -> None:
         if error.retry_after is not None and error.retry_after <= LONGEST_WAIT:

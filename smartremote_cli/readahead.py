@@ -2,8 +2,8 @@
 
 A *stream* is a place where somebody reads on. A read at a stream's place, or a short jump ahead of it, continues
 the stream: what lies between is fetched too, and the window ahead grows. A read anywhere else begins a stream,
-which asks for nothing but its blocks until it is continued; one of held bytes asks for nothing and begins none.
-Of too many streams the least recently used one ends.
+which asks for nothing but its blocks until it is continued. Of too many streams the least recently used one ends,
+though not for the sake of bytes that are held already.
 """
 
 from __future__ import annotations
@@ -46,21 +46,20 @@ class Readahead:
         self._streams: list[Stream] = []  # least recently used first
 
     def read(self, wanted: ByteRange, *, held: bool = False) -> Plan:
-        """Return what a read of *wanted* should ask for. It covers *wanted* unless an earlier plan did, or it is *held*."""
+        """Return what a read of *wanted* should ask for, as far as earlier plans did not. All of it may be *held*."""
         stream = self._continued_by(wanted)
         if stream is None:
-            return Plan(None) if held else self._begin(wanted)
+            full = len(self._streams) >= self._most_streams
+            return Plan(None) if held and full else self._begin(wanted)
         self._streams.remove(stream)
         self._streams.append(stream)
-        stream.place = wanted.stop
+        place, stream.place = stream.place, wanted.stop
         if wanted.stop <= stream.edge - stream.window // 2:
             return Plan(None)
         stream.window = min(stream.window * GROWTH, self._most)
-        before, start = stream.want, min(stream.edge, wanted.start)
         stream.edge = _up(max(stream.edge, wanted.stop) + stream.window)
-        stream.want = ByteRange(start, stream.edge)
-        if before.stop > wanted.start:  # not all of it may be here yet
-            stream.want = ByteRange(min(before.start, start), stream.edge)
+        # From the place on: what was asked for since may not be here yet, and what a jump passes is kept.
+        before, stream.want = stream.want, ByteRange(place, stream.edge)
         return Plan(stream.want, (before,))
 
     def _continued_by(self, wanted: ByteRange) -> Stream | None:
@@ -75,17 +74,13 @@ class Readahead:
         return Plan(want, dropped)
 
     @property
-    def ahead(self) -> tuple[ByteRange, ...]:
-        """What each stream will read next, as far as it was asked for, from the block of its place on."""
-        return tuple(
-            ByteRange(stream.place // BLOCK * BLOCK, stream.edge)
-            for stream in self._streams
-            if stream.place < stream.edge
-        )
+    def wants(self) -> tuple[ByteRange, ...]:
+        """What each stream asked for last."""
+        return tuple(stream.want for stream in self._streams)
 
     def end(self) -> tuple[ByteRange, ...]:
         """End every stream, and return what they wanted."""
-        wants = tuple(stream.want for stream in self._streams)
+        wants = self.wants
         self._streams.clear()
         return wants
 

@@ -15,10 +15,10 @@ from .errors import NotCachedError, OffsetError
 from .events import Listener, ignore
 from .limiter import Limiter
 from .ranges import ByteRange
+from .remote import Remote
 from .state import Policy
 from .storage import LocalCopy
 from .targets import CacheTarget, MemoryTarget, Target
-from .transport import Remote
 
 # How far connections run ahead of a reader in order, and how much is handed on at a time.
 AHEAD = 32 * 1024 * 1024

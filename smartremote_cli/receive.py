@@ -10,7 +10,8 @@ import time
 
 from . import planner
 from .blocks import MAX_SIZE
-from .errors import AttemptFailed, RemoteChangedError
+from .digests import of_content
+from .errors import AttemptFailed, ChecksumError, RemoteChangedError, UnbelievableError
 from .ledger import Claim, Do
 from .limiter import Limiter
 from .patience import SLOWEST
@@ -22,7 +23,11 @@ BUFFER = 256 * 1024
 
 
 class VersionsMixed(Exception):
-    """Two answers are not of one version."""
+    """Two answers are not of one version. *disputed*: it shows in their bytes, and all of them are in doubt."""
+
+    def __init__(self, why: str, *, disputed: bool = False) -> None:
+        super().__init__(why)
+        self.disputed = disputed
 
 
 class Receiver:
@@ -35,59 +40,97 @@ class Receiver:
         self._timeout = timeout
 
     def receive(self, claim: Claim, response: Response, offset: int, stop: int | None) -> bool:
-        """Take a body that begins at *offset* as far as *claim* needs it."""
-        state = self._state
-        ledger, copy = state.ledger, state.copy
-        assert ledger is not None
+        """Take a body that begins at *offset* as far as *claim* needs it.
+
+        Raises `AttemptFailed` when it breaks or is too slow, `VersionsMixed` when it is not of the version that
+        is held, `ChecksumError` when the answer's digest is not that of its content.
+        """
         self._renounce()
+        digest = of_content(response.headers)
+        hasher = digest.hasher() if digest is not None else None
         view = memoryview(bytearray(BUFFER))
-        began, total = time.monotonic(), 0
+        start = offset
+        since, slow = time.monotonic(), 0
         while stop is None or offset < stop:
-            room = BUFFER if stop is None else min(BUFFER, stop - offset)
-            if self._limiter is not None:
-                room = min(room, self._limiter.share)
-            count = response.read_into(view[:room])
+            count = self._read(response, view if stop is None else view[: stop - offset])
             if not count:
                 break
-            if self._limiter is not None:
-                self._limiter.take(count, lambda: state.is_leaving)
-            with state.cond:
-                if state.is_leaving:
-                    return True
-                pieces = ledger.cut(claim, offset, count)
-            for do, part in pieces:
-                piece = view[part.start - offset : part.stop - offset]
-                if do is Do.WRITE:
-                    copy.write(part.start, piece)
-                elif do is Do.COMPARE:
-                    self._compare(claim, part, piece)
-                else:
-                    with state.cond:
-                        waits = ledger.keep(part.start, bytes(piece))
-                    if not waits:
-                        self._compare(claim, part, piece)
-            offset += count
-            total += count
-            with state.cond:
-                due = self._note(claim, offset, count)
-                enough = ledger.is_finished(claim) and (
-                    not claim.is_done or offset >= claim.stop + planner.SEAM
-                )
-            for at, kept in due:
-                self._compare(claim, ByteRange(at, at + len(kept)), memoryview(kept))
-            if enough:
+            if self._state.is_leaving:
                 return True
-            elapsed = time.monotonic() - began
-            if self._limiter is None and elapsed > 2 * self._timeout and total < SLOWEST * elapsed:
-                raise AttemptFailed(self._name, f"only {total} bytes in {elapsed:.0f} s", stalled=True)
+            if hasher is not None:
+                hasher.update(view[:count])
+            self._place(claim, offset, view[:count])
+            offset += count
+            if offset != stop and self._is_enough(claim, offset, stop):
+                return True
+            slow += count
+            now = time.monotonic()
+            if self._limiter is None and now - since > 2 * self._timeout:
+                if slow < SLOWEST * (now - since):
+                    why = f"only {slow} bytes in {now - since:.0f} s"
+                    raise AttemptFailed(self._name, why, stalled=True)
+                since, slow = now, 0
+        response.finish()
+        if digest is not None and hasher is not None and not digest.fits(hasher):
+            self._take_back(claim, start)
+            raise ChecksumError(
+                self._name, f"the {digest.algorithm} that came with an answer is not its content's"
+            )
         if stop is None:
             self._ended(claim, offset)
         return True
+
+    def _read(self, response: Response, view: memoryview) -> int:
+        if self._limiter is None:
+            return response.read_into(view)
+        count = response.read_into(view[: self._limiter.share])
+        self._limiter.take(count, lambda: self._state.is_leaving)
+        return count
+
+    def _place(self, claim: Claim, offset: int, data: memoryview) -> None:
+        """Write, compare or keep *data*, which begins at *offset*, and account for it."""
+        state = self._state
+        ledger, copy = state.ledger, state.copy
+        assert ledger is not None
+        with state.cond:
+            pieces = ledger.cut(claim, offset, len(data))
+        for do, part in pieces:
+            piece = data[part.start - offset : part.stop - offset]
+            if do is Do.WRITE:
+                copy.write(part.start, piece)
+            elif do is Do.COMPARE:
+                self._compare(claim, part, piece)
+            else:
+                with state.cond:
+                    waits = ledger.keep(part.start, bytes(piece))
+                if not waits:
+                    self._compare(claim, part, piece)
+        with state.cond:
+            due = self._note(claim, offset + len(data), len(data))
+        for at, kept in due:
+            self._compare(claim, ByteRange(at, at + len(kept)), memoryview(kept))
+
+    def _is_enough(self, claim: Claim, offset: int, stop: int | None) -> bool:
+        """Return whether nothing of what is still to come is of use."""
+        state = self._state
+        with state.cond:
+            assert state.ledger is not None
+            if stop is None:  # only its end says how long it is
+                known = state.identity.size if state.identity is not None else None
+                if known is not None and offset > known:
+                    why = f"the resource changed: more than {known} bytes came, where there were {known}"
+                    raise RemoteChangedError(self._name, why)
+                return False
+            if state.streaming or not state.ledger.is_finished(claim):
+                return False
+            return not claim.is_done or offset >= claim.stop + planner.SEAM
 
     def _note(self, claim: Claim, offset: int, count: int) -> list[tuple[int, bytes]]:
         """Account for arrived bytes; return the kept seams that can be compared now. The guard is held."""
         state = self._state
         assert state.ledger is not None
+        if state.disputed:
+            return []
         before = claim.position
         gained, due = state.ledger.arrived(claim, min(offset, claim.stop))
         claim.received += count
@@ -112,13 +155,30 @@ class Receiver:
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
         if not state.streaming or state.is_strict:
-            raise VersionsMixed(why)
+            raise VersionsMixed(why, disputed=True)
         with state.cond:  # the stream, from byte 0, is of one version: what it contradicts is not held
-            state.ledger.blocks.forget(ByteRange(part.start, MAX_SIZE))
+            self._forget(ByteRange(part.start, MAX_SIZE))
             claim.position = min(claim.position, part.start)
             snapshot = state.snapshot()
         state.copy.checkpoint(snapshot)
         state.copy.write(part.start, data)
+
+    def _take_back(self, claim: Claim, start: int) -> None:
+        """Hold nothing any more that an answer from *start* on has brought for *claim*."""
+        state = self._state
+        with state.cond:
+            start = max(start, claim.origin)
+            if claim.sample or start >= claim.position:
+                return
+            self._forget(ByteRange(start, claim.position))
+            claim.position = start
+            state.dirty += 1
+
+    def _forget(self, part: ByteRange) -> None:
+        """Mark every block that *part* touches as missing. The guard is held."""
+        state = self._state
+        state.copy.blocks.forget(part)
+        state.before = state.before & state.copy.blocks.bits
 
     def _renounce(self) -> None:
         """After a start over, have the record say that nothing is held, before anything is written anew."""
@@ -130,13 +190,24 @@ class Receiver:
             state.copy.renounce(snapshot)
 
     def _ended(self, claim: Claim, size: int) -> None:
-        """A body without announced length came to its end: now the size is known."""
+        """A body without announced length came to its end: now the size is known, if that end is to be trusted."""
         state = self._state
         with state.cond:
             assert state.identity is not None and state.ledger is not None
             known = state.identity.size
+            if known is not None and size < known and not state.framed:
+                raise AttemptFailed(
+                    self._name, f"the connection ended {known - size} bytes before the body did"
+                )
             if known is not None and known != size:
-                raise RemoteChangedError(self._name, f"{size} bytes came, where there were {known}")
+                why = f"the resource changed: {size} bytes came, where there were {known}"
+                raise RemoteChangedError(self._name, why)
+            if not state.framed and known is None and not state.policy.digest_decides:
+                raise UnbelievableError(
+                    self._name,
+                    "the server announces no length, so that nothing tells a whole body from a broken one",
+                    hint="give --checksum ALG:HEX to have it checked",
+                )
             state.adopt(state.identity.sized(size), claim)
             if size:
                 state.ledger.blocks.hold(ByteRange(0, size))

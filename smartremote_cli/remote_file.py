@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import operator
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
-from .blocks import BlockMap
+from .blocks import BLOCK, BlockMap
 from .errors import ClosedError
 from .events import Snapshot
 from .open_file import OpenFile
@@ -17,12 +19,15 @@ from .open_file import OpenFile
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+_PEEK = 8 * 1024
+
 
 class RemoteFile(io.RawIOBase):
     """A resource opened for reading. Offsets and lengths are bytes.
 
     Safe to use from several threads: `read` and `seek` share one position, `read_at` has none. Reads return as
     much as was asked for, unless the end comes first. Errors are `smartremote_cli.errors`, most of them OSErrors.
+    After a fork it goes on in both processes. It cannot be pickled: open the URL again in the other process.
     """
 
     def __init__(self, opened: OpenFile, release: Callable[[], None]) -> None:
@@ -41,7 +46,11 @@ class RemoteFile(io.RawIOBase):
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if getattr(self, "_release", None) is not None:
             _warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.close()
+            if not sys.is_finalizing():  # else the threads to stop stand still already
+                self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {self!r}: open its URL again in the other process")
 
     @property
     def name(self) -> str:
@@ -54,6 +63,7 @@ class RemoteFile(io.RawIOBase):
 
     @property
     def url(self) -> str:
+        """The URL, without user and password."""
         return self._opened.remote.url
 
     @property
@@ -82,13 +92,14 @@ class RemoteFile(io.RawIOBase):
         self._open()
         return True
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def read(self, size: SupportsIndex | None = -1, /) -> bytes:
         """Return the next *size* bytes, all up to the end for -1 or None; fewer only where the file ends."""
         opened = self._open()
+        wanted = -1 if size is None else operator.index(size)
         with self._lock:
-            if size is None or size < 0:
-                size = max(0, opened.size - self._position)
-            data = opened.read_at(self._position, size)
+            if wanted < 0:
+                wanted = max(0, opened.size - self._position)
+            data = opened.read_at(self._position, wanted, self._is_closed)
             self._position += len(data)
         return data
 
@@ -98,29 +109,51 @@ class RemoteFile(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill *buffer* from the position on; return how many bytes, fewer than it holds only at the end."""
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
+        self._open()
+        with memoryview(buffer) as view:
+            if view.readonly:
+                raise TypeError("readinto() needs a buffer that can be written to")
+            if not view.nbytes:
+                return 0
+            with view.cast("B") as flat:
+                data = self.read(len(flat))
+                flat[: len(data)] = data
         return len(data)
+
+    def peek(self, size: int = 1, /) -> bytes:
+        """Return some of the next bytes without moving on, at least one unless the end is here.
+
+        What it fetches is the block that the position is in. `readline` and iteration go by it.
+        """
+        opened = self._open()
+        with self._lock:
+            return opened.read_at(self._position, min(_PEEK, BLOCK - self._position % BLOCK), self._is_closed)
 
     def read_at(self, offset: int, length: int = -1) -> bytes:
         """Return *length* bytes from *offset* on, without moving the position; -1 means up to the end."""
         opened = self._open()
-        return opened.read_at(offset, max(0, opened.size - offset) if length < 0 else length)
+        if offset < 0:
+            raise ValueError(f"negative offset {offset}")
+        wanted = max(0, opened.size - offset) if length < 0 else length
+        return opened.read_at(offset, wanted, self._is_closed)
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+    def write(self, data: Any, /) -> NoReturn:
+        raise io.UnsupportedOperation("not writable")
+
+    def seek(self, offset: SupportsIndex, whence: int = os.SEEK_SET, /) -> int:
         """Move the position and return it. Past the end is allowed; before the start is 0, as with io.BytesIO."""
         opened = self._open()
+        distance = operator.index(offset)
         with self._lock:
             match whence:
                 case os.SEEK_SET:
-                    if offset < 0:
-                        raise ValueError(f"negative seek value {offset}")
-                    self._position = offset
+                    if distance < 0:
+                        raise ValueError(f"negative seek value {distance}")
+                    self._position = distance
                 case os.SEEK_CUR:
-                    self._position = max(0, self._position + offset)
+                    self._position = max(0, self._position + distance)
                 case os.SEEK_END:
-                    self._position = max(0, opened.size + offset)
+                    self._position = max(0, opened.size + distance)
                 case _:
                     raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
             return self._position
@@ -161,6 +194,13 @@ class RemoteFile(io.RawIOBase):
     def on_close(self, owned: Callable[[], None]) -> None:
         """Have *owned*, a manager's close for one, called after this file is closed."""
         self._owned = owned
+
+    def forked(self) -> None:
+        """Go on in a child process: the lock may be held by a thread that is not here."""
+        self._lock = threading.RLock()
+
+    def _is_closed(self) -> bool:
+        return self.closed
 
     def _open(self) -> OpenFile:
         if self.closed:

@@ -14,6 +14,7 @@ import re
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,9 +28,14 @@ HEAD_START = 0.25
 # A buffer that is not full is handed over when nothing comes for this many milliseconds.
 _LINGER = 5
 
+_PROTOCOL = b"HTTP/1."
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.\d 1\d\d")
 _CHUNK = 64 * 1024
+
+
+class GarbledError(ConnectionError):
+    """What came is not the head of an HTTP/1 answer."""
 
 
 class Wire:
@@ -43,6 +49,10 @@ class Wire:
         self._in_head = True
         self._deadline = 0.0
         self._aborted = False
+        self._heads = 0  # of answers so far
+        self._answered = False
+        self._ended = False
+        self.user: int | None = None  # the thread that waits for an answer
         self.tls: tuple[ssl.SSLContext, str | None] | None = None
         self.reusable = False
 
@@ -56,6 +66,11 @@ class Wire:
         return bool(self._buffer)
 
     @property
+    def is_stale(self) -> bool:
+        """Whether it has brought an answer before, and ended before a byte of the next one."""
+        return self._heads > 0 and self._ended and not self._answered and not self._aborted
+
+    @property
     def is_readable(self) -> bool:
         """Whether an idle wire has bytes, or its end, to read: in either case it is of no more use."""
         return bool(self._buffer) or self._wait(select.POLLIN, 0)
@@ -63,6 +78,9 @@ class Wire:
     def send(self, data: bytes, timeout: float | None) -> None:
         """Send all of *data*, within *timeout* seconds a piece, and expect a head next."""
         view = memoryview(data)
+        self.user = threading.get_ident()
+        if data:
+            self._answered = False
         while view:
             try:
                 view = view[self._sock.send(view) :]
@@ -70,6 +88,9 @@ class Wire:
                 self._wait_or_fail(select.POLLOUT, timeout)
             except ssl.SSLWantReadError:
                 self._wait_or_fail(select.POLLIN, timeout)
+            except OSError:
+                self._ended = True
+                raise
         self._in_head = True
         self.reusable = False
         self._deadline = time.monotonic() + timeout if timeout is not None else float("inf")
@@ -84,14 +105,19 @@ class Wire:
             return data or self._recv(most, timeout)
         while (end := _END_OF_HEAD.search(self._buffer)) is None:
             if len(self._buffer) > LONGEST_HEAD:
-                raise ConnectionError(f"headers of more than {LONGEST_HEAD} bytes")
+                break
+            if not _PROTOCOL.startswith(self._buffer[: len(_PROTOCOL)]):
+                raise GarbledError("it is not HTTP/1")
             more = self._recv(_CHUNK, self._deadline - time.monotonic())
             if not more:
                 head, self._buffer = self._buffer, b""
                 return head
             self._buffer += more
+        if end is None or end.end() > LONGEST_HEAD:
+            raise GarbledError(f"headers of more than {LONGEST_HEAD} bytes")
         head, self._buffer = self._buffer[: end.end()], self._buffer[end.end() :]
         self._in_head = _INTERIM.match(head) is not None
+        self._heads += not self._in_head
         return head
 
     def read_into(self, view: memoryview, timeout: float | None) -> int:
@@ -143,6 +169,7 @@ class Wire:
             except ssl.SSLWantWriteError:
                 self._wait_or_fail(select.POLLOUT, deadline - time.monotonic())
         self.tls = (context, hostname)
+        self._heads = 0  # those were a proxy's
 
     def abort(self) -> None:
         """Make every use of this wire fail from now on, also one that is waiting in another thread."""
@@ -166,8 +193,13 @@ class Wire:
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait_or_fail(select.POLLIN, timeout)
                 continue
+            except OSError:
+                self._ended = True
+                raise
             if self._aborted:
                 raise ConnectionAbortedError("stopped")
+            self._answered = self._answered or bool(data)
+            self._ended = not data
             return data
 
     def _wait_or_fail(self, event: int, timeout: float | None) -> None:

@@ -6,9 +6,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from pyroaring import BitMap
+
 from . import planner
-from .blocks import MAX_SIZE
+from .blocks import MAX_SIZE, BlockMap
 from .copies import Copy, Snapshot
+from .digests import Digest
 from .errors import SmartRemoteError
 from .headers import Asked, Identity, Match
 from .ledger import Claim, Ledger
@@ -67,10 +70,15 @@ class State:
         self.precondition = True
         self.again = False  # the last answer was asked for once more, without a condition
         self.odd = 0
+        self.rumour: int | None = None  # the size that a refused answer named
+        self.digests: set[Digest] = set()  # of the whole resource, as answers gave them
         self.streaming = False
+        self.stream_resumes = True  # a broken stream is asked for from where it broke
         self.stream_identity: Identity | None = None
         self.stash: Response | None = None  # an answer that turned out to be the whole resource
         self.furthest = 0  # where the stream has been: what it passes again is no progress
+        self.before = BitMap()  # what was held before this run
+        self.disputed = False  # what came in this run is not held any more
         self.renounced = False  # nothing is held any more, and the record on disk does not say so yet
         self.restarts = 0
         # How it ends
@@ -111,6 +119,7 @@ class State:
         """Take the first answer's copy and identity as what this transfer is about."""
         self.opened = opened
         self.identity = identity
+        self.before = opened.copy.blocks.bits
         self.ledger = Ledger(opened.copy.blocks, self.policy.share)
         self.ledger.wants, self.early_wants = self.early_wants, []
         self.patience.arrived += 1
@@ -149,6 +158,14 @@ class State:
         """Return what is written, to be recorded."""
         return self.copy.snapshot()
 
+    def dispute(self) -> None:
+        """Hold nothing that came in this run: two of its answers are not of one version, or it and an earlier run."""
+        self.disputed = True
+        blocks = self.copy.blocks
+        for gap in BlockMap.fitting(blocks.size, blocks.bits & self.before).missing():
+            blocks.forget(gap)
+        self.dirty += 1
+
     def begin_stream(self) -> None:
         """From here on everything is one claim, from byte 0; what is held will be compared. A barrier."""
         self.streaming = True
@@ -162,5 +179,7 @@ class State:
         self.ledger.drop_all()
         self.streaming = True
         self.stream_identity = None
+        self.before = BitMap()
+        self.digests.clear()
         self.furthest = 0
         self.renounced = True

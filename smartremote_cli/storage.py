@@ -76,6 +76,7 @@ class LocalCopy:
         self.shared = shared
         self._handle = Handle(descriptor, path)
         self._folder = os.path.dirname(os.path.abspath(path))
+        self._least = 0  # the file is never shorter, unless somebody cuts it
         self._snapshots = 0  # guarded as `blocks` is
         self._saving = threading.Lock()  # one checkpoint at a time; guards the record's path and what follows
         self._has_record = True
@@ -103,7 +104,7 @@ class LocalCopy:
         _check_name(path)
         size = identity.size
         blocks = BlockMap(MAX_SIZE if size is None else size)
-        target = os.path.realpath(path) if os.path.islink(path) else path
+        target = os.path.realpath(path) if overwrite else path
         with local(path), contextlib.ExitStack() as stack:
             old = stack.enter_context(_standing(target)) if overwrite else None
             empty = encode(Record(BitMap(), identity, url))
@@ -113,9 +114,7 @@ class LocalCopy:
                     os.unlink(target)
                 descriptor = open_locked(target, os.O_CREAT | os.O_EXCL, shared=shared)
             except BaseException as error:
-                if (
-                    not overwrite
-                ):  # then it is our record, and whoever has the file needs none, or not this one
+                if not overwrite:  # then the record is ours, and nobody else needs it
                     with contextlib.suppress(OSError):
                         os.unlink(record_path(path))
                 if isinstance(error, FileExistsError):
@@ -172,13 +171,19 @@ class LocalCopy:
             return
         if identity.size != self.blocks.size:
             self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
+        self._least = min(self._least, identity.size)
         with local(self.path), self._handle.using() as descriptor:
             if os.fstat(descriptor).st_size != identity.size:
                 os.ftruncate(descriptor, identity.size)
+        self._least = identity.size
 
     def write(self, offset: int, data: memoryview) -> None:
-        """Write all of *data* at *offset*; `LocalError` when the disk does not take it."""
+        """Write all of *data* at *offset*; `LocalError` when the disk does not take it.
+
+        A file that was cut is not made whole again: nobody would know of the hole.
+        """
         with local(self.path), self._handle.using() as descriptor:
+            self._check_length(descriptor)
             while data:
                 count = os.pwrite(descriptor, data, offset)
                 if not count:
@@ -221,6 +226,9 @@ class LocalCopy:
             if not self._has_record or snapshot.number <= self._saved:
                 return
             self._flush(partial(os.fdatasync, descriptor))
+            self._check_length(descriptor)
+            if not self.shared:
+                self._check_place(descriptor)
             with self._merging(snapshot) as bits:
                 if bits is None:
                     self._has_record = False
@@ -248,6 +256,8 @@ class LocalCopy:
             else:
                 self._has_record = False
                 self._handle = Handle(open_nameless(self._folder), self.path)
+                if snapshot.identity.size is not None:
+                    os.ftruncate(self.descriptor, snapshot.identity.size)
             old.close()
             self._saved, self._mine = snapshot.number, snapshot.bits
 
@@ -284,6 +294,15 @@ class LocalCopy:
         """Close the file and let go of the lock, when the last write or sync under way is over. Never waits."""
         self._handle.close()
 
+    def forked(self) -> None:
+        """Go on in a child process: locks may be held by threads that are not here, and the record is the parent's.
+
+        A shared copy's record is everybody's.
+        """
+        self._handle = Handle(self.descriptor, self.path)
+        self._saving = threading.Lock()
+        self._has_record = self._has_record and self.shared
+
     def discard(self) -> None:
         """Remove the data file, then the record, and close: as if it had never been begun."""
         with self._saving, contextlib.suppress(OSError):
@@ -297,17 +316,17 @@ class LocalCopy:
 
     def room_for(self, missing: int) -> None:
         """Raise `LocalError` when the file system has visibly less than *missing* bytes of room."""
-        with contextlib.suppress(OSError), self._handle.using() as descriptor:
-            free = os.fstatvfs(descriptor)
-            room = free.f_bavail * free.f_frsize
+        with self._handle.using() as descriptor:
+            try:
+                free = os.fstatvfs(descriptor)
+            except OSError:  # nobody knows: try
+                return
             allocated = os.fstat(descriptor).st_blocks * 512
-            spare = allocated - self.blocks.bytes_held if self.identity.size is not None else 0
-            if missing > room + max(spare, 0):
-                raise LocalError(
-                    self.path,
-                    f"the disk has {room} bytes free, and {missing} are missing",
-                    hint="make room and run the same command again",
-                )
+        room = free.f_bavail * free.f_frsize
+        spare = allocated - self.blocks.bytes_held if self.identity.size is not None else 0
+        if missing > room + max(spare, 0):
+            why = f"the disk has {room} bytes free, and {missing} are missing"
+            raise LocalError(self.path, why, hint="make room and run the same command again")
 
     @property
     def _syncs_names(self) -> bool:
@@ -321,6 +340,7 @@ class LocalCopy:
             mark(descriptor)
             if self.identity.size is not None:
                 os.ftruncate(descriptor, self.identity.size)
+                self._least = self.identity.size
             sync_folder(self._folder, self._syncs_names)
 
     def _flush(self, sync: Callable[[], None]) -> None:
@@ -333,10 +353,20 @@ class LocalCopy:
             self._distrust = error.strerror or str(error)
             raise
 
-    def _check_whole(self, descriptor: int) -> None:
+    def _check_place(self, descriptor: int) -> None:
+        """Raise unless `path` still names the file that is filled: a record must not speak of another."""
         if not is_at(descriptor, self.path):
             what = "replaced" if os.path.lexists(self.path) else "deleted"
             raise LocalError(self.path, f"the file was {what} while it was being filled")
+
+    def _check_length(self, descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        if size < self._least:
+            why = f"the file was cut to {size} bytes while it was being filled"
+            raise LocalError(self.path, why, hint="run the same command again")
+
+    def _check_whole(self, descriptor: int) -> None:
+        self._check_place(descriptor)
         size = os.fstat(descriptor).st_size
         if self.identity.size is not None and size != self.identity.size:
             why = f"the file was changed while it was being filled: {size} bytes, not {self.identity.size}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from .blocks import BLOCK, BlockMap
-from .cache import Cache
+from .cache import Cache, StaleEntryError
 from .copies import Copy
 from .errors import RemoteChangedError
 from .headers import Asked, Identity, Match
@@ -50,6 +50,9 @@ class Target(Protocol):
     def close(self) -> None:
         """Close the copy and keep what it holds."""
 
+    def forked(self) -> None:
+        """Go on in a child process, where locks may be held by threads that are not here."""
+
 
 class MemoryTarget:
     """Blocks in memory: no file, no record."""
@@ -79,6 +82,10 @@ class MemoryTarget:
     def close(self) -> None:
         self._copy = None
 
+    def forked(self) -> None:
+        if self._copy is not None:
+            self._copy.forked()
+
 
 class CacheTarget:
     """The entry of one URL in the cache folder. What it holds is used only when the server confirms it."""
@@ -88,7 +95,7 @@ class CacheTarget:
         self._cache = cache
         self._url = url
         self._name = name
-        self._copy: LocalCopy | None = None
+        self._copy: LocalCopy | MemoryCopy | None = None
         self.record = cache.find(url)
 
     @property
@@ -96,7 +103,7 @@ class CacheTarget:
         return self._cache.path_of(self._url)
 
     @property
-    def copy(self) -> LocalCopy | None:
+    def copy(self) -> Copy | None:
         return self._copy
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
@@ -116,7 +123,12 @@ class CacheTarget:
         if known is not None and self.record is not None:
             same = confirmed or (identity.size == known.size and known.compare(identity) is Match.SAME)
             if same:
-                self._copy = self._cache.open(self._url, self.record)
+                try:
+                    self._copy = self._cache.open(self._url, self.record)
+                except (
+                    StaleEntryError
+                ):  # which of the two versions is the newer one, nobody can say: keep ours apart
+                    self._copy = MemoryCopy(known)
                 return Opened(self._copy)
         self._copy = self._cache.create(self._url, identity)
         return Opened(self._copy)
@@ -125,23 +137,28 @@ class CacheTarget:
         """Open the entry as it is, without asking anybody; None when there is none."""
         if self.record is None:
             return None
-        self._copy = self._cache.open(self._url, self.record)
-        return self._copy
+        copy = self._copy = self._cache.open(self._url, self.record)
+        return copy
 
     def finish(self) -> None:
-        if self._copy is not None:
+        if isinstance(self._copy, LocalCopy):
             self._cache.finish(self._copy)
 
     def unfinish(self) -> Copy:
         assert self._copy is not None
-        self._cache.unfinish(self._copy)
+        if isinstance(self._copy, LocalCopy):
+            self._cache.unfinish(self._copy)
         return self._copy
 
     def close(self) -> None:
         copy, self._copy = self._copy, None
-        if copy is not None:
+        if isinstance(copy, LocalCopy):
             copy.close()
             self._cache.touch(self._url)
+
+    def forked(self) -> None:
+        if self._copy is not None:
+            self._copy.forked()
 
 
 def first_of_nothing(offset: int, length: int | None) -> Asked:

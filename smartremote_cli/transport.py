@@ -8,9 +8,7 @@ that is length-delimited and came over one of our own wires is taken straight fr
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import netrc
 import os
 import socket
 import ssl
@@ -20,9 +18,8 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from . import __version__
@@ -30,14 +27,13 @@ from .errors import (
     AttemptFailed,
     ClosedError,
     RefusedError,
-    RemoteNotFoundError,
     RemotePermissionError,
     SmartRemoteError,
     UsageError,
 )
-from .headers import Asked, Headers, Unbelievable, content_length, retry_after
-from .sockets import Wire, connect
-from .urls import check_url, credentials_of, origin_of, redact, without_credentials
+from .headers import Headers, Unbelievable, content_length
+from .sockets import GarbledError, Wire, connect
+from .urls import credentials_of, redact, without_credentials
 
 # httpx imports its own command line, 47 ms of click, rich and pygments, unless that import fails.
 _absent = sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
@@ -47,15 +43,8 @@ import httpx  # noqa: E402
 if _absent is None:
     sys.modules.pop("httpx._main", None)
 
-MOST_REDIRECTS = 10
 IDLE_SECONDS = 300.0
 USER_AGENT = f"smartremote/{__version__}"
-
-# What carries the ranges and the coding belongs to the engine.
-RESERVED = frozenset(
-    "range if-range if-match if-none-match if-modified-since if-unmodified-since accept-encoding "
-    "content-length transfer-encoding connection".split()
-)
 
 # What httpx, httpcore and the system raise while a request is under way.
 FOREIGN = (
@@ -71,8 +60,9 @@ FOREIGN = (
     ValueError,
     OSError,
 )
+# A chunked body's end comes with its last bytes; for this many seconds it is waited for.
+_LAST_CHUNK = 0.1
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -103,10 +93,12 @@ class Transport:
         options: Options | None = None,
         client: httpx.Client | None = None,
         most: int | None = None,
+        idle: float = IDLE_SECONDS,
     ) -> None:
         """Use *client*, which stays the caller's to close, instead of pools of our own when it is given.
 
-        No more than *most* requests are under way at once; further ones wait.
+        No more than *most* requests are under way at once; further ones wait. Connections that nobody used for
+        *idle* seconds are closed.
         """
         self.options = options or Options()
         self._client = client
@@ -116,6 +108,7 @@ class Transport:
         self._closed = False
         self._context: ssl.SSLContext | None = None
         self._slots = None if most is None else threading.BoundedSemaphore(most)
+        self._idle = idle
 
     def __enter__(self) -> Transport:
         return self
@@ -142,7 +135,7 @@ class Transport:
             pool.backend.abort(thread)
 
     def prune(self) -> None:
-        """Close connections that were idle for `IDLE_SECONDS`."""
+        """Close connections that were idle for too long."""
         with self._lock:
             pools = list(self._pools.values())
         for pool in pools:
@@ -159,10 +152,10 @@ class Transport:
             if self._client is not None:
                 raw = self._client.send(request, stream=True, auth=None, follow_redirects=False)
             else:
-                raw = self._pool_for(url).handle_request(request)
+                raw = self._send_to(self._pool_for(url), request)
         except FOREIGN as error:
             release()
-            raise translate(error, url) from error
+            raise translate(error, url, in_head=True) from error
         except RuntimeError as error:  # httpx's word for a client that was closed
             release()
             raise ClosedError(redact(url), "the HTTP client was closed") from error
@@ -176,6 +169,15 @@ class Transport:
                 return response
         response.close()
         raise ClosedError(redact(url), "the connections were closed")
+
+    def _send_to(self, pool: _Pool, request: httpx.Request) -> httpx.Response:
+        """Send *request*; at once again where a connection that had lain idle ends without a byte of answer."""
+        while True:
+            try:
+                return pool.handle_request(request)
+            except FOREIGN:
+                if not pool.backend.was_stale():
+                    raise
 
     def _take_slot(self, url: str) -> Callable[[], None]:
         """Wait until a request more may be under way; return what to call when it is over."""
@@ -199,7 +201,7 @@ class Transport:
             if key not in self._pools:
                 needs_tls = key[0] == "https" or (proxy or "").startswith("https:")
                 self._pools[key] = _Pool(
-                    proxy, self._tls_context() if needs_tls else None, lambda: self._closed
+                    proxy, self._tls_context() if needs_tls else None, lambda: self._closed, self._idle
                 )
             return self._pools[key]
 
@@ -287,6 +289,15 @@ class Response:
             self._left -= count
         return count
 
+    def finish(self) -> None:
+        """Read the last, empty chunk of a body whose bytes are all here, so that the connection lives."""
+        stream = self._stream
+        if self.length is None and isinstance(stream, _Stream) and self.headers.all("transfer-encoding"):
+            stream.longest_wait = _LAST_CHUNK
+            with contextlib.suppress(SmartRemoteError):
+                self.read_into(memoryview(bytearray(1)))
+            stream.longest_wait = None
+
     def skip(self, most: int) -> None:
         """Read the rest of the body and drop it where it is announced and short, so that the connection lives."""
         if 0 < self._left <= most:
@@ -310,6 +321,8 @@ class Response:
         elif self._left == 0 and not self._ended:
             with contextlib.suppress(Exception):  # lets httpcore see the end, which it needs for keep-alive
                 next(self._chunks if self._chunks is not None else self._raw.iter_raw(), None)
+        if isinstance(self._stream, _Stream):
+            self._stream.wire.user = None
         with contextlib.suppress(RuntimeError, *FOREIGN):
             self._raw.close()
 
@@ -329,115 +342,11 @@ class Response:
         return version == b"HTTP/1.1" and "close" not in [option.strip() for option in options.split(",")]
 
 
-class Remote:
-    """One resource: its URL, and where redirects led, which is remembered for this run."""
+def translate(error: BaseException, url: str, *, in_head: bool = False) -> SmartRemoteError:
+    """Return our word for what httpx, httpcore or the system raised while talking to *url*.
 
-    def __init__(self, url: str, transport: Transport) -> None:
-        """Check *url*; `UsageError` when it is none. User and password in it become credentials."""
-        self._credentials = credentials_of(check_url(url))
-        self.url = without_credentials(check_url(url))
-        self.transport = transport
-        self._final: str | None = None
-        self._has_answered = False
-
-    @property
-    def name(self) -> str:
-        """The URL as it may be shown."""
-        return redact(self.url)
-
-    def ask(self, asked: Asked, extra: Iterable[tuple[str, str]] = ()) -> Response:
-        """Send a GET for *asked*, follow redirects, and return the answer to it, whatever its status.
-
-        A remembered redirect that is refused now is resolved afresh once: signed URLs expire.
-        """
-        final = self._final
-        if final is not None:
-            response = self._send(final, asked, extra)
-            if response.status not in (401, 403, 404, 410) and response.status not in _REDIRECTS:
-                return response
-            response.skip(64 * 1024)
-            response.close()
-            self._final = None
-        return self._follow(asked, extra)
-
-    def _follow(self, asked: Asked, extra: Iterable[tuple[str, str]]) -> Response:
-        url = self.url
-        for _ in range(MOST_REDIRECTS + 1):
-            response = self._send(url, asked, extra)
-            if response.status not in _REDIRECTS:
-                self._final = url if url != self.url and response.status in (200, 206, 304) else None
-                return response
-            target = response.headers.get("location")
-            response.skip(64 * 1024)
-            response.close()
-            if not target:
-                raise RefusedError(redact(url), f"a redirect ({response.status}) that does not say where to")
-            url = self._next_hop(url, target)
-        raise RefusedError(self.name, f"more than {MOST_REDIRECTS} redirects")
-
-    def _next_hop(self, url: str, target: str) -> str:
-        try:
-            following = without_credentials(check_url(urljoin(url, target)))
-        except (UsageError, ValueError) as error:
-            raise RefusedError(
-                redact(url), f"a redirect to {redact(target)}, which is no http URL"
-            ) from error
-        if url.lower().startswith("https:") and not following.lower().startswith("https:"):
-            raise RefusedError(redact(url), f"a redirect from https down to {redact(following)}")
-        return following
-
-    def _send(self, url: str, asked: Asked, extra: Iterable[tuple[str, str]]) -> Response:
-        options = self.transport.options
-        headers = [("User-Agent", options.user_agent), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
-        if asked.header is not None:
-            headers.append(("Range", asked.header))
-        headers += extra
-        if origin_of(url) == origin_of(self.url):
-            own = {name.lower() for name, _ in options.headers}
-            headers = [
-                field for field in headers if field[0].lower() not in own or field[0].lower() in RESERVED
-            ]
-            headers += options.headers
-            pair = options.user or self._credentials or _from_netrc(url, options.netrc)
-            if pair is not None and "authorization" not in own:
-                token = base64.b64encode(f"{pair[0]}:{pair[1]}".encode()).decode("ascii")
-                headers.append(("Authorization", f"Basic {token}"))
-        return self.transport.send(url, headers)
-
-
-def check_header(text: str) -> tuple[str, str]:
-    """Return the (name, value) of a header given as ``Name: value``; `UsageError` when it is none."""
-    name, colon, value = text.partition(":")
-    name, value = name.strip(), value.strip()
-    if not colon or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-        raise UsageError("--header", "expected 'Name: value'")
-    if any(ord(char) < 32 or char == "\x7f" for char in value) or not value.isascii():
-        raise UsageError("--header", f"the value of {name} holds characters that a header cannot carry")
-    if name.lower() in RESERVED:
-        raise UsageError("--header", f"{name} is smartremote's own to set")
-    return name, value
-
-
-def refusal(response: Response, name: str) -> SmartRemoteError:
-    """Return the error that a status other than 200, 206, 304, 412 and 416 stands for."""
-    status = response.status
-    try:
-        phrase = f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        phrase = f"status {status}"
-    if status in (408, 425, 429) or status >= 500:
-        wait = retry_after(response.headers, time.time())
-        return AttemptFailed(name, phrase, crowded=status in (429, 503), retry_after=wait)
-    if status in (404, 410):
-        return RemoteNotFoundError(name, phrase)
-    if status in (401, 403, 407):
-        hint = "give --user NAME or a header with -H" if status == 401 else None
-        return RemotePermissionError(name, phrase, hint=hint)
-    return RefusedError(name, phrase)
-
-
-def translate(error: BaseException, url: str) -> SmartRemoteError:
-    """Return our word for what httpx, httpcore or the system raised while talking to *url*."""
+    *in_head* says that no answer had begun, or not a whole head of one.
+    """
     name = redact(url)
     chain = list(_causes(error))
     for cause in chain:
@@ -451,19 +360,27 @@ def translate(error: BaseException, url: str) -> SmartRemoteError:
             return RefusedError(name, f"unknown host {urlsplit(url).hostname}")
         if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
             return AttemptFailed(name, "the connection was closed in the middle of TLS")
+        if isinstance(cause, GarbledError):
+            return AttemptFailed(name, f"its answer cannot be believed: {cause}", garbled=True)
         if isinstance(cause, ssl.SSLError):
             reason = (cause.reason or "error").replace("_", " ").lower()
             return RefusedError(name, f"TLS failed: {reason}")
-    for cause in chain:
-        if isinstance(cause, ConnectionRefusedError):
-            return AttemptFailed(name, "connection refused", crowded=True, refused=True)
-        if isinstance(cause, (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException)):
-            return AttemptFailed(name, str(cause) or "no byte came in time", stalled=True)
     if isinstance(error, (httpx.ProxyError, httpcore.ProxyError)):
         text = str(error)
         if text[:1] == "4":
             return RemotePermissionError(name, f"the proxy refuses: {text}")
         return AttemptFailed(name, f"the proxy failed: {text}")
+    for cause in chain:
+        if isinstance(cause, ConnectionRefusedError):
+            return AttemptFailed(name, "connection refused", crowded=True, refused=True)
+        if isinstance(cause, (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException)):
+            return AttemptFailed(name, str(cause) or "no byte came in time", stalled=True)
+        if in_head and isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+            return AttemptFailed(name, "the connection was reset before an answer came", crowded=True)
+        if in_head and type(cause).__module__.startswith("h11"):
+            return AttemptFailed(name, f"its answer cannot be believed: {str(cause).lower()}", garbled=True)
+    if in_head and isinstance(error, httpcore.RemoteProtocolError):
+        return AttemptFailed(name, "the connection ended before an answer came", crowded=True)
     if isinstance(
         error, (httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, httpx.InvalidURL, ImportError)
     ):
@@ -507,30 +424,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _from_netrc(url: str, wanted: bool) -> tuple[str, str] | None:
-    """Return the credentials that ~/.netrc, or $NETRC, has for the host of *url*; an unreadable file has none."""
-    if not wanted:
-        return None
-    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
-    try:
-        found = netrc.netrc(path).authenticators(urlsplit(url).hostname or "")
-    except (OSError, netrc.NetrcParseError, UnicodeError):
-        return None
-    return None if found is None else (found[0] or "", found[2] or "")
-
-
 class _Pool(httpx.BaseTransport):
     """An httpcore pool over our own wires, direct or through a proxy."""
 
     def __init__(
-        self, proxy: str | None, context: ssl.SSLContext | None, stopped: Callable[[], bool]
+        self, proxy: str | None, context: ssl.SSLContext | None, stopped: Callable[[], bool], idle: float
     ) -> None:
-        self.backend = _Backend(reuses=proxy is None, stopped=stopped)
+        self.backend = _Backend(reuses=proxy is None, stopped=stopped, idle=idle)
         common: dict[str, Any] = {
             # The pool must never make a request wait (encode/httpcore#1110): the engine bounds connections.
             "max_connections": None,
             "max_keepalive_connections": None,
-            "keepalive_expiry": IDLE_SECONDS,
+            "keepalive_expiry": idle,
             "ssl_context": context,
         }
         if proxy is None:
@@ -544,9 +449,8 @@ class _Pool(httpx.BaseTransport):
         address = without_credentials(proxy)
         if parts.scheme.startswith("socks5"):
             try:
-                self._pool = httpcore.SOCKSProxy(
-                    address, proxy_auth=auth, network_backend=self.backend, **common
-                )
+                # Our wires wait for heads, and SOCKS has none.
+                self._pool = httpcore.SOCKSProxy(address, proxy_auth=auth, **common)
             except (ImportError, RuntimeError) as error:
                 raise UsageError(redact(proxy), "a SOCKS proxy needs the package socksio") from error
         elif parts.scheme == "https":  # TLS within TLS is httpcore's own stream's to do
@@ -595,10 +499,11 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, wire: Wire, drains: bool) -> None:
         self.wire = wire
         self.drains = drains
+        self.longest_wait: float | None = None
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            return self.wire.receive(max_bytes, timeout)
+            return self.wire.receive(max_bytes, self.longest_wait or timeout)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         with _mapped(httpcore.WriteTimeout, httpcore.WriteError):
@@ -640,12 +545,13 @@ class _Backend(httpcore.NetworkBackend):
     wire is bound to more than host and port, so that it is not kept.
     """
 
-    def __init__(self, reuses: bool, stopped: Callable[[], bool]) -> None:
+    def __init__(self, reuses: bool, stopped: Callable[[], bool], idle: float) -> None:
         self._reuses = reuses
         self._stopped = stopped
-        self._lock = threading.Lock()  # guards _idle and _users
+        self._longest_idle = idle
+        self._lock = threading.Lock()  # guards _idle and _wires
         self._idle: dict[tuple[str, int], list[tuple[float, Wire]]] = {}
-        self._users: weakref.WeakKeyDictionary[Wire, int] = weakref.WeakKeyDictionary()  # thread by wire
+        self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
 
     def connect_tcp(
         self,
@@ -661,17 +567,23 @@ class _Backend(httpcore.NetworkBackend):
                 sock = connect(host, port, timeout, self._stopped)
             wire = Wire(sock, (lambda it: self._give_back(host, port, it)) if self._reuses else None)
         with self._lock:
-            self._users[wire] = threading.get_ident()
+            self._wires.add(wire)
         return _Stream(wire, drains=self._reuses)
 
     def abort(self, thread: int | None) -> None:
-        with self._lock:
-            wires = [wire for wire, user in self._users.items() if user == thread]
-        for wire in wires:
+        for wire in self._wires_of(thread):
             wire.abort()
 
+    def was_stale(self) -> bool:
+        """Whether this thread's connection was one used before, and ended before a byte of the last answer."""
+        return any(wire.is_stale for wire in self._wires_of(threading.get_ident()))
+
+    def _wires_of(self, thread: int | None) -> list[Wire]:
+        with self._lock:
+            return [wire for wire in self._wires if wire.user == thread]
+
     def prune(self) -> None:
-        limit = time.monotonic() - IDLE_SECONDS
+        limit = time.monotonic() - self._longest_idle
         with self._lock:
             old = [wire for wires in self._idle.values() for since, wire in wires if since < limit]
             for key, wires in self._idle.items():
@@ -702,7 +614,6 @@ class _Backend(httpcore.NetworkBackend):
         if not wire.reusable or self._stopped():
             return False
         with self._lock:
-            self._users.pop(wire, None)
             self._idle.setdefault((host, port), []).append((time.monotonic(), wire))
         return True
 

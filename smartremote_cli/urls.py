@@ -13,7 +13,7 @@ _LONGEST_SUFFIX = 16  # what is longer is no suffix, and is cut like the rest
 _LONGEST_DISPOSITION = 4096  # more than the longest name takes; what follows would cost time, not tell more
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d*)?", re.ASCII)
+_HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d+)?", re.ASCII)
 _PARAMETER = re.compile(r"""([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))""", re.DOTALL)
 _EXTENDED = re.compile(r"([\w!#$&+^`{}~-]+)'[^']*'(\S+)", re.ASCII)
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -34,6 +34,8 @@ def check_url(url: str) -> str:
         raise UsageError(redact(url), "not an http:// or https:// URL")
     if not parts.hostname or port == 0:
         raise UsageError(redact(url), "a URL needs a host")
+    if not all(0 < len(label) < 64 for label in parts.hostname.removesuffix(".").split(".")):
+        raise UsageError(redact(url), "no host has such a name")  # RFC 1035, 2.3.4
     return parts._replace(fragment="").geturl()
 
 

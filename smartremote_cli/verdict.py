@@ -37,7 +37,8 @@ class Context:
 
     *streaming* transfers read everything in one piece. *conditioned* requests carried a precondition or a
     condition. *strict* ones hold bytes that must not change. *again* says that the same was asked once before
-    without a condition, *odd* how many unbelievable answers came in a row.
+    without a condition, *odd* how many unbelievable answers came in a row, *rumour* is the size that one of them
+    named.
     """
 
     asked: Asked
@@ -47,6 +48,7 @@ class Context:
     strict: bool = False
     again: bool = False
     odd: int = 0
+    rumour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ def _whole(answer: Whole, at: Context) -> Verdict:
     """A 200 is the whole resource from byte 0, or a changed one; the validators tell."""
     identity = answer.identity
     ranged = at.asked.header is not None
+    if at.rumour is not None and identity.size is not None and at.rumour != identity.size:
+        return Odd(f"{identity.size} bytes, where its parts spoke of {at.rumour}", final=True)
     if at.known is None:
         if (
             at.conditioned and ranged
@@ -192,7 +196,7 @@ def _unsatisfiable(size: int | None, at: Context) -> Verdict:
     if at.asked.header is None:
         return Odd("416 to a request without Range", final=True)
     if at.known is None and size is not None:
-        if at.asked.range is not None and 0 < at.asked.range.start >= size:
+        if at.asked.range is not None and 0 < at.asked.range.start >= size and not at.asked.inside:
             return PastEnd(size)
         if at.asked.suffix is not None and size:
             return AskFor(Asked(range=ByteRange(max(0, size - at.asked.suffix), size)))

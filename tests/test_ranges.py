@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartremote_cli.ranges import ByteRange
@@ -42,11 +43,13 @@ def test_the_header_is_inclusive_at_both_ends(run: ByteRange, header: str) -> No
     assert run.header == header
 
 
+@settings(deadline=None)
 @given(ranges)
 def test_its_length_is_the_number_of_its_bytes(run: ByteRange) -> None:
     assert len(run) == len(numbers(run)) > 0
 
 
+@settings(deadline=None)
 @given(ranges, ranges)
 def test_ranges_relate_as_their_sets_of_bytes_do(one: ByteRange, other: ByteRange) -> None:
     mine, theirs = numbers(one), numbers(other)
@@ -55,6 +58,7 @@ def test_ranges_relate_as_their_sets_of_bytes_do(one: ByteRange, other: ByteRang
     assert numbers(one.clip(other)) == numbers(other.clip(one)) == mine & theirs
 
 
+@settings(deadline=None)
 @given(ranges, ranges)
 def test_what_is_left_of_a_range_comes_in_order_and_in_as_few_pieces_as_can_be(
     one: ByteRange, other: ByteRange
@@ -62,9 +66,10 @@ def test_what_is_left_of_a_range_comes_in_order_and_in_as_few_pieces_as_can_be(
     left = one.minus(other)
     assert numbers(*left) == numbers(one) - numbers(other)
     assert sum(map(len, left)) == len(numbers(*left))
-    assert all(a.stop < b.start for a, b in zip(left, left[1:], strict=False))
+    assert all(a.stop < b.start for a, b in itertools.pairwise(left))
 
 
+@settings(deadline=None)
 @given(st.lists(ranges))
 def test_ranges_sort_by_where_they_begin(runs: list[ByteRange]) -> None:
     assert sorted(runs) == sorted(runs, key=lambda run: (run.start, run.stop))

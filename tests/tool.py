@@ -107,6 +107,16 @@ class Tool:
         with self.start(*arguments, **more) as process:
             return ended(process)
 
+    def peak_memory(self, *arguments: str) -> int:
+        """Run a command, whatever its exit code, and return the most bytes that were resident."""
+        script = (
+            "import re, sys; from smartremote_cli.cli import run; run(sys.argv[1:])\n"
+            "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1], file=sys.stderr)"
+        )  # not getrusage, which remembers the process that this one was forked from
+        words = [sys.executable, "-c", script, *arguments]
+        done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=PATIENCE)
+        return int(done.stderr.split()[-1]) * 1024
+
     def status(self, file: str = "file.bin") -> dict[str, Any]:
         """Return what `status --json` says of *file*, once it adds up."""
         (facts,) = self("status", "--json", file).objects

@@ -106,7 +106,9 @@ def run(arguments: list[str]) -> int:
         return 2
     except PipeClosed:
         return PIPE_CLOSED
-    except SystemExit as leave:  # click's: 0 after completing a word, 1 when the pipe behind a help page closed
+    except (
+        SystemExit
+    ) as leave:  # click's: 0 after completing a word, 1 when the pipe behind a help page closed
         return PIPE_CLOSED if leave.code else 0
     except SmartRemoteError as error:
         if verbose and error.exit_code == 1:

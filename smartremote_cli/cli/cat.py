@@ -42,7 +42,7 @@ CONNECTIONS = 8
 def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
     """Write exactly those bytes of URL to standard output, fetching only the blocks that hold them."""
     from ..reading import Reader
-    from ..transport import Remote
+    from ..remote import Remote
 
     out = Output()
     with transport_of(options) as transport:

@@ -50,7 +50,7 @@ def complete(files: tuple[str, ...], url: str | None, **options: Any) -> int:
 def _complete_one(path: str, url: str | None, transport: Transport, options: dict[str, Any]) -> None:
     from ..download import Checksum, Download, Wishes
     from ..leftovers import inspect, load_record
-    from ..transport import Remote
+    from ..remote import Remote
 
     record = load_record(path)
     if record is None:

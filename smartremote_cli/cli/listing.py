@@ -137,9 +137,7 @@ def _json_bool(value: bool) -> str:
     return "true" if value else "false"
 
 
-def write(
-    lines: Iterable[str], out: Sink, encoding: str = "utf-8", errors: str = "backslashreplace"
-) -> None:
+def write(lines: Iterable[str], out: Sink, encoding: str = "utf-8", errors: str = "backslashreplace") -> None:
     """Write *lines* to *out* in large pieces. When they end in an error, those before it are written."""
     left = iter(lines)
     while True:

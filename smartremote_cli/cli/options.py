@@ -173,7 +173,8 @@ def cache_options(command: Command) -> Command:
 
 def transport_of(options: dict[str, Any]) -> Transport:
     """Return the transport that the network options describe."""
-    from ..transport import USER_AGENT, Options, Transport, check_header
+    from ..remote import check_header
+    from ..transport import USER_AGENT, Options, Transport
 
     return Transport(
         Options(

@@ -23,7 +23,9 @@ COMPLETE, PARTIAL = "complete", "partial"
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...", shell_complete=unfinished_files)
-@click.option("--json", "as_json", envvar="SMARTREMOTE_STATUS_JSON", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--json", "as_json", envvar="SMARTREMOTE_STATUS_JSON", is_flag=True, help="One JSON object a line."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every missing run.")
 def status(paths: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> int:

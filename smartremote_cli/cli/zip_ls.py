@@ -25,7 +25,9 @@ from .output import Output
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @click.option("-1", "--names-only", is_flag=True, help="One name a line, and nothing else.")
 @click.option("-0", "--null", is_flag=True, help="Names with NULs between, raw.")
-@click.option("--json", "as_json", envvar="SMARTREMOTE_ZIP_LS_JSON", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--json", "as_json", envvar="SMARTREMOTE_ZIP_LS_JSON", is_flag=True, help="One JSON object a line."
+)
 @cache_options
 @network_options
 @display_options
@@ -35,7 +37,7 @@ def zip_ls(
     """List the remote zip archive URL, all of it or what any PATTERN matches."""
     from ..ranges import ByteRange
     from ..reading import Reader
-    from ..transport import Remote
+    from ..remote import Remote
     from ..urls import redact
     from ..zip_directory import TAIL, find_directory, read_entries
     from . import listing

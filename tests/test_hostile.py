@@ -1,0 +1,599 @@
+"""Right or refused: whatever the server does, exit 0 means the bytes of one version, and a record claims no wrong one.
+
+Each row is a fault, or several at once, and what becomes of a fresh and of a resumed download under it. The table
+knows exit classes; what every row must show besides is in `judge_run`: bytes, record, requests, secrets, threads.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from pyroaring import BitMap
+
+from smartremote_cli.blocks import BLOCK
+from smartremote_cli.download import Download, Wishes
+from smartremote_cli.errors import SmartRemoteError
+from smartremote_cli.events import Event
+from smartremote_cli.headers import Identity
+from smartremote_cli.leftovers import load_record
+from smartremote_cli.part import Record, encode
+from smartremote_cli.remote import Remote
+from smartremote_cli.state import Policy
+from smartremote_cli.transport import Options, Transport
+from tests import faults
+from tests.server import (
+    Certificates,
+    Content,
+    Exchange,
+    Fault,
+    Patterned,
+    Proxy,
+    Reply,
+    Resource,
+    Server,
+    make_certificates,
+    pattern,
+    unanswered_port,
+    unused_port,
+)
+from tests.tool import Tool
+
+MIB = 1 << 20
+SIZE = 8 * MIB + 12_345  # more than the first request asks for, and no whole number of blocks
+CONTENT = Patterned(SIZE)
+ONE = pattern(SIZE)
+TWO = pattern(SIZE, seed=2)
+LONGER = pattern(SIZE + 70_000, seed=2)
+
+# What a resumed download holds of version one: gaps of many sizes, and the end.
+HELD = (*range(0, 10), *range(20, 40), *range(90, 100), SIZE // BLOCK)
+
+SECRETS = ("hunter2", "5igna7ure", "bTpodW50ZXIy", "t0psecret")
+QUERY = "?X-Signature=5igna7ure"
+
+# What may be in a file after exit 0, and in the blocks of a record.
+Versions = tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """*make* makes the faults, anew for each server. Exit codes are sets of what is right."""
+
+    name: str
+    make: Callable[[], list[Fault]]
+    fresh: set[int]
+    resumed: set[int]
+    versions: Versions = (ONE,)
+    requests: int = 40
+    timeout: float = 3.0
+    resource: Resource = field(default_factory=lambda: Resource(CONTENT))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a download left: its exit code, all that it said, and the file that it was about."""
+
+    code: int
+    said: str
+    file: Path
+
+
+class Hearing(logging.Handler):
+    """Takes down what our loggers say, at every level."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@contextmanager
+def hearing() -> Iterator[list[str]]:
+    ear = Hearing()
+    loggers = [logging.getLogger(name) for name in ("smartremote", "httpx")]
+    for logger in loggers:
+        logger.addHandler(ear)
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield ear.lines
+    finally:
+        for logger in loggers:
+            logger.removeHandler(ear)
+            logger.setLevel(logging.NOTSET)
+
+
+def leave_partial(file: Path, url: str, resource: Resource) -> None:
+    """Leave what an interrupted download of *resource*, version one, would have left."""
+    with file.open("wb") as data:
+        data.truncate(SIZE)
+        for block in HELD:
+            data.seek(block * BLOCK)
+            data.write(ONE[block * BLOCK : (block + 1) * BLOCK])
+    known = Identity(
+        SIZE, resource.etag, resource.last_modified, settled=resource.last_modified is not None
+    )
+    Path(f"{file}.part").write_bytes(encode(Record(BitMap(HELD), known, url)))
+
+
+def download(
+    url: str,
+    file: Path,
+    *,
+    timeout: float = 3.0,
+    retries: int = 3,
+    connections: int = 8,
+    options: Options | None = None,
+    wishes: Wishes | None = None,
+) -> Run:
+    """Download as the command line does, in this process and without long pauses."""
+    options = replace(options or Options(netrc=False), timeout=timeout)
+    policy = Policy(connections, retries, pause=lambda failures, chance: 0.01)
+    wishes = replace(wishes or Wishes(), policy=policy, sync=False)
+    events: list[Event] = []
+    code, error = 0, ""
+    with hearing() as logged, Transport(options) as transport:
+        started: Download | None = None
+        try:
+            started = Download(Remote(url, transport), str(file), wishes, listener=events.append)
+            started.run()
+        except SmartRemoteError as failure:
+            code, error = failure.exit_code, f"{failure}\n{failure.hint}"
+        finally:
+            if started is not None:
+                started.stop()
+    return Run(code, "\n".join([error, *map(str, events), *logged]), file)
+
+
+def judge_run(run: Run, versions: Versions) -> None:
+    """Check what holds whatever happened."""
+    assert run.code != 1, run.said
+    assert not [secret for secret in SECRETS if secret in run.said], run.said
+    record = Path(f"{run.file}.part")
+    if run.code == 0:
+        assert run.file.read_bytes() in versions
+        assert not record.exists()
+    elif record.exists():
+        known = load_record(str(run.file))
+        assert known is not None
+        data = run.file.read_bytes()
+        size = known.identity.size if known.identity is not None else None
+        of_size = [version for version in versions if size in (None, len(version))]
+        wrong = [
+            block
+            for block in known.bits
+            if data[block * BLOCK : (block + 1) * BLOCK]
+            not in [version[block * BLOCK : (block + 1) * BLOCK] for version in of_size]
+        ]
+        assert not wrong, f"blocks {wrong} are recorded and of no version"
+        assert mixes(data, known.bits, of_size) <= 1, "blocks of two versions are recorded together"
+    assert not left_behind(), "threads are left behind"
+
+
+def mixes(data: bytes, bits: BitMap, versions: list[bytes]) -> int:
+    """Return how many versions it takes to explain the recorded blocks; blocks that many share explain nothing."""
+    if not bits or any(
+        all(data[b * BLOCK : (b + 1) * BLOCK] == version[b * BLOCK : (b + 1) * BLOCK] for b in bits)
+        for version in versions
+    ):
+        return 1
+    return 2
+
+
+def left_behind() -> list[str]:
+    """Return our threads that do not end within a moment."""
+    patience = time.monotonic() + 2
+    while True:
+        ours = [thread.name for thread in threading.enumerate() if thread.name.startswith("smartremote")]
+        if not ours or time.monotonic() > patience:
+            return ours
+        time.sleep(0.01)
+
+
+def row(
+    name: str,
+    make: Callable[[], list[Fault]],
+    fresh: int | set[int] = 0,
+    resumed: int | set[int] | None = None,
+    **more: object,
+) -> Row:
+    as_set = fresh if isinstance(fresh, set) else {fresh}
+    other = as_set if resumed is None else resumed if isinstance(resumed, set) else {resumed}
+    return Row(name, make, as_set, other, **more)  # type: ignore[arg-type]
+
+
+def swap(to: Resource) -> Callable[[Server], None]:
+    """Return what replaces the resource in the middle of things."""
+
+    def act(server: Server) -> None:
+        server.resources["/file.bin"] = to
+
+    return act
+
+
+def length_off_by(difference: int) -> Fault:
+    """Announce a Content-Length that is wrong by a few bytes."""
+
+    def edit(exchange: Exchange, reply: Reply) -> None:
+        reply.headers.put("Content-Length", str(reply.body.size + difference))
+
+    return Fault(f"length off by {difference}", faults.always, answer=edit)
+
+
+def old_protocol() -> Fault:
+    """Answer as HTTP/1.0 does: the connection ends with the body."""
+
+    def edit(exchange: Exchange, reply: Reply) -> None:
+        lines = [f"HTTP/1.0 {reply.status} OK", *(f"{name}: {value}" for name, value in reply.headers)]
+        reply.head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
+        reply.close = True
+
+    return Fault("HTTP/1.0", faults.always, answer=edit)
+
+
+def odd_spelling() -> Fault:
+    """Write lower-case names, spaces and tabs around values, and upper-case units."""
+
+    def edit(exchange: Exchange, reply: Reply) -> None:
+        for name, value in list(reply.headers):
+            reply.headers.drop(name)
+            reply.headers.append((name.lower(), f" \t{value.replace('bytes ', 'Bytes ')} \t "))
+
+    return Fault("odd spelling", faults.always, answer=edit)
+
+
+CODED = gzip.compress(ONE, 1, mtime=0)
+BARE = Resource(CONTENT, etag=None, last_modified=None)
+BARE_TWO = Resource(Patterned(SIZE, seed=2), etag=None, last_modified=None)
+NEXT = Resource(Patterned(SIZE, seed=2), etag='"two"', last_modified="Thu, 02 Jan 2025 00:00:00 GMT")
+FORGED = Resource(Patterned(SIZE, seed=2))  # other bytes under the validators of version one
+SWELLED = Resource(Patterned(SIZE + 70_000, seed=2), etag='"two"')
+DAYS = ["Wed, 01 Jan 2025 00:00:00 GMT", "Thu, 02 Jan 2025 00:00:00 GMT"]
+
+first, nth, after, every = faults.first, faults.nth, faults.after, faults.every
+
+CONNECTIONS = [
+    row("nothing", lambda: []),
+    *(
+        row(f"{kind.__name__} {where} {how}", lambda kind=kind, where=where, when=when: [kind(40, where, when=when())], code)
+        for kind in (faults.reset, faults.fin)
+        for where in ("before", "headers", "body")
+        for how, when, code in (("twice", lambda: first(2), 0), ("always", lambda: faults.always, 3))
+    ),
+    *(
+        row(f"{kind.__name__} after {at} bytes, each time", lambda kind=kind, at=at: [kind(at)], requests=200)
+        for kind in (faults.reset, faults.fin)
+        for at in (BLOCK - 1, BLOCK, BLOCK + 1, MIB, MIB + 1)
+    ),
+    row("one byte an answer", lambda: [faults.fin(1)], 3, requests=60),
+    row("silent close", lambda: [faults.silent_close()]),
+    row("silent close of a stream", lambda: [faults.silent_close(), faults.ignore_range()]),
+    row("resets and 503s", lambda: [faults.reset(700_000), faults.status(503, when=every(3))], requests=80),
+    row("limit 1: 503", lambda: [faults.limit(1), faults.pace(8 * MIB)]),
+    row("limit 2: 503", lambda: [faults.limit(2), faults.pace(8 * MIB)]),
+    row("limit 2: 429", lambda: [faults.limit(2, 429), faults.pace(8 * MIB)]),
+    row("limit 2: 403", lambda: [faults.limit(2, 403), faults.pace(8 * MIB)]),
+    row("limit 2: reset", lambda: [faults.limit(2, "reset"), faults.pace(8 * MIB)]),
+    row("HTTP/1.0", lambda: [old_protocol()]),
+    row("HTTP/1.0 without ranges", lambda: [old_protocol(), faults.ignore_range()]),
+    row("no keep-alive", lambda: [faults.header("Connection", "close")]),
+    row("odd spelling", lambda: [odd_spelling()]),
+    row("103 before", lambda: [faults.informational()]),
+    row("100, fifty times", lambda: [faults.informational(100, 50)]),
+    row("next answer after the body", lambda: [faults.after_body()]),
+    row("a byte after the body", lambda: [faults.after_body(b"x")]),
+    row("bytes after a stream", lambda: [faults.after_body(b"y" * 3000), faults.ignore_range()]),
+]
+
+SLOW = [
+    row("stall before the answer, once", lambda: [faults.stall(where="before", when=nth(2))]),
+    row("stall before every answer", lambda: [faults.stall(where="before")], 3),
+    row("stall in the headers", lambda: [faults.stall(after=20, where="headers", when=nth(1, 2))]),
+    row("stall in bodies", lambda: [faults.stall(after=100_000, when=nth(1, 3))]),
+    row("stall before every body", lambda: [faults.stall()], 3, requests=60),
+    row("stall in a stream", lambda: [faults.stall(after=3 * MIB, when=first(1)), faults.ignore_range()]),
+    row("drip at first", lambda: [faults.drip(100, 0.2, when=nth(1))]),
+    row("drip in the middle", lambda: [faults.drip(100, 0.2, when=nth(3))]),
+    row("drip for ever", lambda: [faults.drip(100, 0.2)], 3, requests=80),
+    row("slow headers, twice", lambda: [faults.slow_headers(when=first(2))]),
+    row("slow headers for ever", lambda: [faults.slow_headers()], 3),
+]
+SLOW = [replace(each, timeout=0.4) for each in SLOW]
+
+RANGES = [
+    row("ignored", lambda: [faults.ignore_range()]),
+    row("ignored every second time", lambda: [faults.ignore_range(when=every(2))]),
+    row("ignored at first", lambda: [faults.ignore_range(when=nth(1))]),
+    row("ignored once later", lambda: [faults.ignore_range(when=nth(3))]),
+    row("ignored from the second on", lambda: [faults.ignore_range(when=after(1))]),
+    row("ignored, and broken off", lambda: [faults.ignore_range(), faults.fin(3 * MIB, when=first(2))]),
+    row("ignored, and broken off each time", lambda: [faults.ignore_range(), faults.fin(3 * MIB)], 3),
+    row("ignored until it breaks", lambda: [faults.ignore_range(when=nth(1)), faults.fin(3 * MIB, when=nth(1))]),
+    *(
+        row(f"Content-Range {kind}, {how}", lambda kind=kind, when=when: [faults.wrong_range(kind, when=when())])
+        for kind in faults.WRONG_RANGES
+        if kind != "total"
+        for how, when in (("always", lambda: faults.always), ("once", lambda: nth(2)), ("later", lambda: after(1)))
+    ),
+    row("another total", lambda: [faults.wrong_range("total")], 5, versions=(ONE, ONE + b"\0")),
+    row("another total, once", lambda: [faults.wrong_range("total", when=nth(2))], 5),
+    row(
+        "wrong start, and a stream that breaks",
+        lambda: [faults.wrong_range("start"), faults.fin(3 * MIB, when=nth(3))],
+    ),
+    row("unknown total", lambda: [faults.unknown_total()]),
+    row("unknown total, every second time", lambda: [faults.unknown_total(when=every(2))]),
+    *(
+        row(f"{kind.__name__} by {by}, {'said' if honest else 'hidden'}", lambda k=kind, b=by, h=honest: [k(b, honest=h)], requests=90)
+        for kind in (faults.shorter, faults.longer, faults.earlier, faults.later)
+        for by in (1, 1000, BLOCK, 300_000, 2 * MIB)
+        for honest in (True, False)
+    ),
+    row("displaced, all but the first", lambda: [faults.displaced(1, when=after(1))], 0, 5),
+    *(
+        row(f"displaced by {by}, once", lambda by=by: [faults.displaced(by, when=nth(3))], 0, 5)
+        for by in (1, -1, BLOCK, MIB)
+    ),
+    row("multipart", lambda: [faults.multipart()]),
+    row("multipart once", lambda: [faults.multipart(when=nth(2))]),
+    *(row(f"416 with {size}", lambda size=size: [faults.unsatisfiable(size)]) for size in ("right", None, 0, 100, 1 << 40)),
+    *(
+        row(f"416 with {size}, once", lambda size=size: [faults.unsatisfiable(size, when=nth(2))])
+        for size in ("right", None, 0, 100, 1 << 40)
+    ),
+    row("part as 200", lambda: [faults.part_as_200()]),
+    row("part as 200 once", lambda: [faults.part_as_200(when=nth(2))]),
+    row("part as 200, unsaid", lambda: [faults.part_as_200(content_range=False)]),
+    row("part as 200, unsaid, once", lambda: [faults.part_as_200(content_range=False, when=nth(2))]),
+    row("part as 200, unsaid, later", lambda: [faults.part_as_200(content_range=False, when=after(1))]),
+    row("Content-Type multipart", lambda: [faults.header("Content-Type", "multipart/byteranges; boundary=x")]),
+    row("Accept-Ranges: none", lambda: [faults.header("Accept-Ranges", "none")]),
+]
+
+VERSIONS = [
+    row("ETags in turn", lambda: [faults.validators(etag=['"a"', '"b"'])], 0, 5),
+    row("ETags in turn, not honoured", lambda: [faults.validators(etag=['"a"', '"b"', '"c"'], honoured=False)], 0, 5),
+    row("ETag and another in turn", lambda: [faults.validators(etag=['"one"', '"b"'], honoured=False)], 0, 5),
+    row("ETag comes and goes", lambda: [faults.validators(etag=['"one"', None])]),
+    row("ETag comes and goes, not honoured", lambda: [faults.validators(etag=['"one"', None], honoured=False)]),
+    row("weak ETags in turn", lambda: [faults.validators(etag=['W/"a"', 'W/"b"'])], 0, 5),
+    row("dates in turn", lambda: [faults.validators(etag=None, last_modified=DAYS)], 0, 5),
+    row("dates in turn beside an ETag", lambda: [faults.validators(last_modified=DAYS)], 0, 5),
+    row("weaker", lambda: [faults.weaken()]),
+    row("weaker every second time", lambda: [faults.weaken(when=every(2))]),
+    row("no ETag", lambda: [faults.validators(etag=None)]),
+    row("no validators", lambda: [faults.validators(etag=None, last_modified=None)]),
+    row("no Date", lambda: [faults.header("Date")]),
+    row("no ETag, no Date", lambda: [faults.validators(etag=None), faults.header("Date")]),
+    row("malformed ETag", lambda: [faults.validators(etag="unquoted")]),
+    row("Latin-1 ETag", lambda: [faults.validators(etag='"\xe9"')], 0, 5),
+    row(
+        "Latin-1 ETag of a stream that breaks",
+        lambda: [faults.validators(etag='"\xe9"'), faults.ignore_range(when=first(1)), faults.fin(3 * MIB, when=nth(1))],
+        0,
+        5,
+    ),
+    row("deaf to If-Match", lambda: [faults.deaf("If-Match")]),
+    row("412 although equal", lambda: [faults.fail_precondition()]),
+    row("200 to an equal If-Range", lambda: [faults.validators(etag=None), faults.distrust_if_range()]),
+    row("grows", lambda: [faults.resized(1000)], 5, versions=(ONE, ONE + b"#" * 1000, ONE + b"#" * 2000)),
+    row("grows later", lambda: [faults.resized(1000, when=after(2))], 5),
+    row("shrinks", lambda: [faults.resized(-1000)], 5, versions=(ONE, ONE[:-1000], ONE[:-2000])),
+    row("shrinks later", lambda: [faults.resized(-1000, when=after(2))], 5),
+    *(
+        row(f"{name} {how}", lambda to=to, make=make: [make(swap(to))], codes, 5, versions=(ONE, TWO, LONGER))
+        for name, to, codes in (("replaced", NEXT, 0), ("forged", FORGED, 0), ("replaced by a longer one", SWELLED, 5))
+        for how, make in (
+            ("between answers", lambda act: faults.call(act, when=nth(3))),
+            ("in a body", lambda act: faults.at(act, 300_000, when=nth(2))),
+        )
+    ),
+    row(
+        "replaced, without validators",
+        lambda: [faults.call(swap(BARE_TWO), when=nth(3))],
+        0,
+        5,
+        versions=(ONE, TWO),
+        resource=BARE,
+    ),
+    row("mirrors of one version", lambda: [faults.mirrors(Resource(CONTENT), Resource(CONTENT, etag='"x"'))], 0, 5),
+    row("mirrors of two", lambda: [faults.mirrors(Resource(CONTENT), NEXT)], 0, 5, versions=(ONE, TWO)),
+    row("mirrors of two under one ETag", lambda: [faults.mirrors(Resource(CONTENT), FORGED)], 0, 5, versions=(ONE, TWO)),
+    row("mirrors of two, bare", lambda: [faults.mirrors(BARE, BARE_TWO)], 0, 5, versions=(ONE, TWO)),
+    row(
+        "replaced under a stream",
+        lambda: [faults.ignore_range(), faults.at(swap(NEXT), 3 * MIB, when=nth(1)), faults.fin(4 * MIB, when=nth(1))],
+        {0, 5},
+        5,
+        versions=(ONE, TWO),
+    ),
+    row(
+        "forged under a stream",
+        lambda: [faults.ignore_range(), faults.at(swap(FORGED), 3 * MIB, when=nth(1)), faults.fin(4 * MIB, when=nth(1))],
+        0,
+        5,
+        versions=(ONE, TWO),
+    ),
+    row(
+        "bare, replaced under a stream",
+        lambda: [faults.ignore_range(), faults.at(swap(BARE_TWO), 3 * MIB, when=nth(1)), faults.fin(4 * MIB, when=nth(1))],
+        0,
+        5,
+        versions=(ONE, TWO),
+        resource=BARE,
+    ),
+    row("login page in the middle", lambda: [faults.login_page(when=after(2))], 5),
+    row("login page once", lambda: [faults.login_page(when=nth(2))], 5),
+]
+
+FRAMING = [
+    row("gzip", lambda: [faults.gzip_coded()], 0, 5, versions=(ONE, CODED)),
+    row("gzip of parts", lambda: [faults.gzip_coded(of_part=True)], 0, 5, versions=(ONE, CODED)),
+    row("gzip once", lambda: [faults.gzip_coded(when=nth(2))], 5),
+    row("gzip of a part, once", lambda: [faults.gzip_coded(of_part=True, when=nth(2))]),
+    row("brotli, it says", lambda: [faults.header("Content-Encoding", "br")]),
+    row("identity, it says", lambda: [faults.header("Content-Encoding", "identity")]),
+    row("chunked", lambda: [faults.chunked()]),
+    row("chunked and cut", lambda: [faults.chunked(), faults.fin(200_000, when=first(2))]),
+    row("chunked stream", lambda: [faults.chunked(), faults.ignore_range()]),
+    row("chunked stream, cut", lambda: [faults.chunked(), faults.ignore_range(), faults.fin(200_000, when=first(2))]),
+    row("chunked stream, always cut", lambda: [faults.chunked(), faults.ignore_range(), faults.fin(200_000)], 3),
+    row("chunked stream from the second on", lambda: [faults.chunked(), faults.ignore_range(when=after(1))]),
+    row(
+        "longer chunked stream from the second on",
+        lambda: [faults.chunked(), faults.ignore_range(when=after(1)), faults.resized(1000, when=after(1))],
+        5,
+    ),
+    row("until close", lambda: [faults.until_close()]),
+    row("until close, cut", lambda: [faults.until_close(), faults.fin(200_000, when=first(2))]),
+    row("stream until close", lambda: [faults.until_close(), faults.ignore_range()], 4, {0, 4}),
+    row("stream until close, cut", lambda: [faults.until_close(), faults.ignore_range(), faults.fin(200_000)], 4, {3, 4}),
+    row("stream until close from the second on", lambda: [faults.until_close(), faults.ignore_range(when=after(1))]),
+    row(
+        "stream until close from the second on, cut",
+        lambda: [faults.until_close(), faults.ignore_range(when=after(1)), faults.fin(200_000, when=after(1))],
+        3,
+    ),
+    row("206 without length", lambda: [faults.header("Content-Length")]),
+    *(row(f"length {kind}", lambda kind=kind: [faults.wrong_length(kind)], 4) for kind in faults.WRONG_LENGTHS),
+    *(
+        row(f"length {kind}, once", lambda kind=kind: [faults.wrong_length(kind, when=nth(2))])
+        for kind in faults.WRONG_LENGTHS
+    ),
+    row("length one too long", lambda: [length_off_by(1)], {3, 4}),
+    row("length one too short", lambda: [length_off_by(-1)], 4),
+    row("coding beside length", lambda: [faults.te_beside_length()], 4),
+    row("coding beside length, once", lambda: [faults.te_beside_length(when=nth(2))]),
+    row("Transfer-Encoding: gzip", lambda: [faults.header("Transfer-Encoding", "gzip")], 4),
+    row("HTTP/0.9", lambda: [faults.http09()], 4),
+    row("HTTP/0.9 once", lambda: [faults.http09(when=nth(2))]),
+    *(
+        row(f"head {name}", lambda head=head: [faults.raw(head)], 4)
+        for name, head in {
+            "of noughts": b"\x00\x01\x02junk\r\n\r\n",
+            "of HTTP/2": b"HTTP/2 200 OK\r\n\r\n",
+            "of SSH": b"SSH-2.0-OpenSSH_9\r\n",
+            "of ICY": b"ICY 200 OK\r\n\r\n",
+            "with a bad line": b"HTTP/1.1 200 OK\r\nno field at all\r\n\r\n",
+            "with an empty name": b"HTTP/1.1 200 OK\r\n: x\r\n\r\n",
+            "with a control character": b"HTTP/1.1 200 OK\r\nX: \x00\r\n\r\n",
+            "of status 99999": b"HTTP/1.1 99999 OK\r\n\r\n",
+            "of status 099": b"HTTP/1.1 099 OK\r\n\r\n",
+            "of 100,000 bytes": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        }.items()
+    ),
+    row("a garbled head once", lambda: [faults.raw(b"junk\r\n\r\n", when=nth(2))]),
+    row("endless headers", lambda: [faults.endless_headers()], 4),
+    row("endless headers, dripped", lambda: [faults.endless_headers(0.05)], {3, 4}, timeout=0.4),
+    row("endless headers once", lambda: [faults.endless_headers(when=nth(2))]),
+    row("101", lambda: [faults.status(101)], 4),
+]
+
+DIGESTS = [
+    *(
+        row(f"{name} {algorithm}, {'right' if right else 'wrong'}", lambda n=name, a=algorithm, r=right: [faults.digest(n, algorithm=a, right=r)], 0 if right else 7)
+        for name in ("Repr-Digest", "Content-Digest", "Digest")
+        for algorithm in ("sha-256", "sha-512")
+        for right in (True, False)
+    ),
+    *(
+        row(f"{name} wrong at first", lambda n=name: [faults.digest(n), faults.digest(n, right=False, when=nth(1))])  # type: ignore[arg-type]
+        for name in ("Repr-Digest", "Content-Digest", "Digest")
+    ),
+    row("one answer's Repr-Digest alone, and wrong", lambda: [faults.digest(right=False, when=nth(2))], 7),
+    row("one answer's Content-Digest alone, and wrong", lambda: [faults.digest("Content-Digest", right=False, when=nth(2))]),
+    row("digest of a stream", lambda: [faults.digest("Content-Digest", right=False), faults.ignore_range()], 7),
+    row(
+        "another version under its own digest",
+        lambda: [faults.mirrors(BARE, BARE_TWO), faults.digest("Repr-Digest")],
+        0,
+        5,
+        versions=(ONE, TWO),
+    ),
+    row("unknown digest", lambda: [faults.header("Repr-Digest", "md5=:AAAA:, sha-256=AAAA, x")]),
+]
+
+STATUS = [
+    *(row(str(code), lambda code=code: [faults.status(code)], 4) for code in (201, 202, 203, 204, 205, 226, 300, 304, 305)),
+    *(
+        row(str(code), lambda code=code: [faults.status(code)], 4)
+        for code in (400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 413, 414, 417, 418, 421, 431, 451)
+    ),
+    *(
+        row(str(code), lambda code=code: [faults.status(code)], 3)
+        for code in (408, 425, 429, 500, 501, 502, 503, 504, 505, 511, 520, 599)
+    ),
+    *(
+        row(f"{code} once", lambda code=code: [faults.status(code, when=nth(2))])
+        for code in (202, 204, 304, 408, 425, 429, 500, 501, 502, 503, 504)
+    ),
+    row("403 once", lambda: [faults.status(403, when=nth(3))]),
+    row("404 later", lambda: [faults.status(404, when=after(2))], 4),
+    row("403 later", lambda: [faults.status(403, when=after(2))], 4),
+    row("503 every second time", lambda: [faults.status(503, when=every(2))]),
+    row("500 every third time", lambda: [faults.status(500, when=every(3))]),
+    row("502 with a long body", lambda: [faults.status(502, b"x" * 3 * MIB, when=every(3))]),
+    *(
+        row(f"Retry-After {value!r}", lambda value=value: [faults.retry_after(value, when=nth(1))])
+        for value in ("0", "1", "-1", "1.5", "soon", "", "Wed, 01 Jan 2020 00:00:00 GMT", "0x10", "1e9")
+    ),
+    *(
+        row(f"Retry-After {value[:40]!r}", lambda value=value: [faults.retry_after(value, when=nth(k))], 3)
+        for k in (1,)
+        for value in ("301", "99999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT")
+    ),
+    row("Retry-After beyond reason, in the middle", lambda: [faults.retry_after("86400", when=nth(3))], 3),
+    row("Retry-After as a date", lambda: [faults.retry_after(faults.http_date(1), 429, when=nth(1))]),
+]
+
+REDIRECTS = [
+    row("in a circle", lambda: [faults.redirect("/file.bin")], 4),
+    row("to nowhere", lambda: [faults.redirect(None)], 4),
+    row("to an empty place", lambda: [faults.redirect("")], 4),
+    row("to a file", lambda: [faults.redirect("file:///etc/passwd")], 4),
+    row("to ftp", lambda: [faults.redirect("ftp://localhost/x")], 4),
+    row("to javascript", lambda: [faults.redirect("javascript:alert(1)")], 4),
+    row("to a broken URL", lambda: [faults.redirect("http://eve:hunter2@[::1/x?sig=5igna7ure")], 4),
+    row("to a port that is none", lambda: [faults.redirect("http://eve:hunter2@host:99999/?5igna7ure")], 4),
+    row("to control characters", lambda: [faults.redirect("http://host/\x1b[31m")], 4),
+    row("to a circle later", lambda: [faults.redirect("/login", when=after(2))], 4),
+    row("ten hops", lambda: [faults.redirect("/hop/10", when=faults.path("/file.bin") & first(1)), faults.hops(10, "/file.bin")], 4),
+    row("nine hops", lambda: [faults.redirect("/hop/9", when=faults.path("/file.bin") & first(1)), faults.hops(9, f"/file.bin{QUERY}")]),
+]
+
+TABLES = {
+    "connection": CONNECTIONS,
+    "slow": SLOW,
+    "range": RANGES,
+    "version": VERSIONS,
+    "framing": FRAMING,
+    "digest": DIGESTS,
+    "status": STATUS,
+    "redirect": REDIRECTS,
+}
+ROWS = [pytest.param(each, id=f"{table}: {each.name}") for table, rows in TABLES.items() for each in rows]
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["fresh", "resumed"])
+@pytest.mark.parametrize("each", ROWS)
+def test_right_or_refused(each: Row, resumed: bool, tmp_path: Path) -> None:
+    file = tmp_path / "file.bin"
+    with Server(replace(each.resource)) as server:
+        server.faults += each.make()
+        url = server.url(f"/file.bin{QUERY}")
+        if resumed:
+            leave_partial(file, url, each.resource)
+        run = download(url.replace("://", "://m:hunter2@"), file, timeout=each.timeout)
+        asked = len(server.requests)
+    judge_run(run, each.versions)
+    assert run.code in (each.resumed if resumed else each.fresh), run.said
+    assert asked <= each.requests
