@@ -46,11 +46,11 @@ def document(
 ) -> str:
     """Return the whole page. *missing* says why cases were not measured; *plot* is the picture's file name."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    state = (
-        "**Preliminary**: small sizes, in which start-up weighs more than in those that the goals speak of, and few rounds. "
-        if quick
-        else ""
+    preliminary = (
+        "**Preliminary**: small sizes, in which start-up weighs more than in those that the goals speak of, "
+        "and few rounds. "
     )
+    state = preliminary if quick else ""
     versions = ", ".join(peer.version for peer in installed())
     return "\n".join(
         [

@@ -198,12 +198,16 @@ class Transfer:
         return self.copy.read(wanted)
 
     def let_go(self, done: ByteRange) -> None:
-        """Drop the blocks of a copy in memory up to the end of *done*, which was read."""
+        """Drop the blocks of a copy in memory up to the end of *done*, which was read.
+
+        The last one stays: what comes after it is compared with it.
+        """
         state = self._state
         with state.cond:
             if state.ledger is None or not isinstance(self.copy, MemoryCopy):
                 return
-            whole = state.ledger.blocks.inside(ByteRange(done.start // BLOCK * BLOCK, done.stop))
+            start, stop = max(0, done.start // BLOCK - 1) * BLOCK, done.stop - BLOCK
+            whole = state.ledger.blocks.inside(ByteRange(start, stop)) if start < stop else range(0)
             if whole:
                 part = ByteRange(whole.start * BLOCK, min(whole.stop * BLOCK, state.ledger.blocks.size))
                 state.ledger.blocks.forget(part)

@@ -277,6 +277,11 @@ class Ledger:
         self._seams[offset] = data
         return True
 
+    def due(self, claim: Claim, upto: int) -> list[tuple[int, bytes]]:
+        """Give out the kept seams that can be compared when all of the claim before *upto* is written."""
+        found = [at for at, data in self._seams.items() if claim.origin <= at and at + len(data) <= upto]
+        return [(at, self._seams.pop(at)) for at in found]
+
     def arrived(self, claim: Claim, upto: int) -> tuple[int, list[tuple[int, bytes]]]:
         """Note that all of the claim before *upto* is written or was compared.
 
@@ -289,12 +294,7 @@ class Ledger:
             start = max(before // BLOCK * BLOCK, claim.origin)
             gained = self.blocks.hold(ByteRange(start, claim.position))
             self._note_fragment(claim)
-        due = []
-        if self._seams:
-            for offset in [o for o in self._seams if claim.origin <= o < claim.position]:
-                if offset + len(self._seams[offset]) <= claim.position:
-                    due.append((offset, self._seams.pop(offset)))
-        return gained, due
+        return gained, self.due(claim, claim.position)
 
     def _note_fragment(self, claim: Claim) -> None:
         """Remember the bytes of a suffix that begin within a block: they can be read, the block is not held."""

@@ -105,10 +105,12 @@ class Receiver:
                     waits = ledger.keep(part.start, bytes(piece))
                 if not waits:
                     self._compare(claim, part, piece)
+        with state.cond:  # what disagrees with its neighbour is not to be held, nor read by anybody
+            due = ledger.due(claim, min(offset + len(data), claim.stop))
+        self._compare_seams(claim, due)
         with state.cond:
             due = self._note(claim, offset + len(data), len(data))
-        for at, kept in due:
-            self._compare(claim, ByteRange(at, at + len(kept)), memoryview(kept))
+        self._compare_seams(claim, due)
 
     def _is_enough(self, claim: Claim, offset: int, stop: int | None) -> bool:
         """Return whether nothing of what is still to come is of use."""
@@ -143,6 +145,10 @@ class Receiver:
         if gained or claim.is_done:
             state.cond.notify_all()
         return due
+
+    def _compare_seams(self, claim: Claim, due: list[tuple[int, bytes]]) -> None:
+        for at, kept in due:
+            self._compare(claim, ByteRange(at, at + len(kept)), memoryview(kept))
 
     def _compare(self, claim: Claim, part: ByteRange, data: memoryview) -> None:
         """Compare arrived bytes with held ones; a difference means that versions are mixed."""

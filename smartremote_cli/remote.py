@@ -107,7 +107,8 @@ class Remote:
         if asked.header is not None:
             headers.append(("Range", asked.header))
         headers += extra
-        if origin_of(url) == origin_of(self.url):
+        first = origin_of(url) == origin_of(self.url)
+        if first:
             own = {name.lower() for name, _ in options.headers}
             headers = [
                 field for field in headers if field[0].lower() not in own or field[0].lower() in RESERVED
@@ -117,7 +118,7 @@ class Remote:
             if pair is not None and "authorization" not in own:
                 token = base64.b64encode(f"{pair[0]}:{pair[1]}".encode()).decode("ascii")
                 headers.append(("Authorization", f"Basic {token}"))
-        return self.transport.send(url, headers)
+        return self.transport.send(url, headers, own=first)
 
 
 def check_header(text: str) -> tuple[str, str]:

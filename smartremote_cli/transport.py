@@ -141,16 +141,18 @@ class Transport:
         for pool in pools:
             pool.backend.prune()
 
-    def send(self, url: str, headers: Iterable[tuple[str, str]]) -> Response:
+    def send(self, url: str, headers: Iterable[tuple[str, str]], *, own: bool = False) -> Response:
         """Send one GET and return its answer once the head is whole. Redirects are not followed.
 
-        Raises `AttemptFailed` for what another attempt may mend, `RefusedError` for what it will not.
+        Only to its *own* origin goes what the caller's client has set: headers, cookies, authentication. Raises
+        `AttemptFailed` for what another attempt may mend, `RefusedError` for what it will not.
         """
-        request = httpx.Request("GET", url, headers=list(headers), extensions=self._extensions())
+        request = self._request(url, list(headers), own)
         release = self._take_slot(url)
         try:
             if self._client is not None:
-                raw = self._client.send(request, stream=True, auth=None, follow_redirects=False)
+                auth = httpx.USE_CLIENT_DEFAULT if own else None
+                raw = self._client.send(request, stream=True, auth=auth, follow_redirects=False)
             else:
                 raw = self._send_to(self._pool_for(url), request)
         except FOREIGN as error:
@@ -169,6 +171,15 @@ class Transport:
                 return response
         response.close()
         raise ClosedError(redact(url), "the connections were closed")
+
+    def _request(self, url: str, headers: list[tuple[str, str]], own: bool) -> httpx.Request:
+        if self._client is None or not own:
+            return httpx.Request("GET", url, headers=headers, extensions=self._extensions())
+        theirs = {"accept"}
+        if not self._client.headers.get("user-agent", "").startswith("python-httpx/"):
+            theirs.add("user-agent")
+        headers = [field for field in headers if field[0].lower() not in theirs]
+        return self._client.build_request("GET", url, headers=headers, extensions=self._extensions())
 
     def _send_to(self, pool: _Pool, request: httpx.Request) -> httpx.Response:
         """Send *request*; at once again where a connection that had lain idle ends without a byte of answer."""
@@ -272,7 +283,8 @@ class Response:
 
     def _pull(self, view: memoryview) -> int:
         if self._chunks is None:
-            self._chunks = self._raw.iter_raw()
+            consumed = self._raw.is_stream_consumed  # an answer that a MockTransport made of bytes
+            self._chunks = iter((self._raw.content,)) if consumed else self._raw.iter_raw()
         while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:

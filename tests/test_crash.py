@@ -23,8 +23,9 @@ from smartremote_cli.leftovers import load_record
 from smartremote_cli.part import Record, decode, encode
 from smartremote_cli.ranges import ByteRange
 from smartremote_cli.storage import LocalCopy
-from tests import power
-from tests.server import pattern
+from tests import faults, power
+from tests.server import Resource, Server, pattern
+from tests.tool import Tool
 
 SIZE = 3 * BLOCK + 1000
 ONE, TWO = Identity(SIZE, '"one"'), Identity(SIZE, '"two"')
@@ -460,6 +461,33 @@ def test_a_power_cut_leaves_nothing_wrong_in_the_cache(
             continue
         if found is not None and found.identity is not None:
             trusted(state, data, found)
+
+
+# The real thing: the commands themselves, with their threads, over a server.
+
+
+@pytest.mark.parametrize("before", ["nothing", "half", "another file", "half of another version"])
+def test_a_power_cut_under_a_real_download_leaves_nothing_wrong(
+    tool: Tool, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra: list[str] = []
+    with Server(Resource(CONTENT['"one"'], etag='"one"')) as server:
+        if before.startswith("half"):
+            server.faults += [faults.fin(after=2 * BLOCK + 5)]
+            assert tool("get", server.url(), "--retries", "0", "-q").code == 3
+            server.faults.clear()
+        if before == "half of another version":
+            server.resources["/file.bin"] = Resource(CONTENT['"two"'], etag='"two"')
+            extra = ["--on-change", "restart"]
+        was = None
+        if before == "another file":
+            was = tool.write("file.bin", pattern(SIZE, 3)).read_bytes()
+            extra = ["--overwrite"]
+        with power.recorded(tool.folder, monkeypatch) as disk:
+            ran = tool("get", server.url(), "-q", *extra)
+            disk.note(Complete(server.resource.etag or ""))
+    assert ran.code == 0, ran.err
+    check_all(disk, was)
 
 
 def test_a_cut_finds_a_record_that_is_saved_before_its_data(

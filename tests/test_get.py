@@ -38,7 +38,7 @@ def interrupted(tool: Tool, server: Server, *options: str, after: int = 2 * MIB)
     assert tool.files == ["file.bin", "file.bin.part"]
     for fault in stop:
         server.faults.remove(fault)
-    server.wait_until_idle()
+    server.wait_until_idle(20)
     server.reset_log()
 
 

@@ -25,6 +25,7 @@ from smartremote_cli.events import Event
 from smartremote_cli.headers import Identity
 from smartremote_cli.leftovers import load_record
 from smartremote_cli.part import Record, encode
+from smartremote_cli.reading import Reader
 from smartremote_cli.remote import Remote
 from smartremote_cli.state import Policy
 from smartremote_cli.transport import Options, Transport
@@ -597,3 +598,32 @@ def test_right_or_refused(each: Row, resumed: bool, tmp_path: Path) -> None:
     judge_run(run, each.versions)
     assert run.code in (each.resumed if resumed else each.fresh), run.said
     assert asked <= each.requests
+
+
+# --- cat: what is printed is of one version, to the last byte before an error ---
+
+
+@pytest.mark.parametrize("each", [each for each in ROWS if not each.id.startswith(("slow", "status", "redirect"))])  # type: ignore[union-attr]
+def test_cat_prints_one_version_up_to_where_it_fails(each: Row) -> None:
+    policy = Policy(8, 3, pause=lambda failures, chance: 0.01)
+    printed, code, said = bytearray(), 0, ""
+    with hearing() as logged, Server(replace(each.resource)) as server:
+        server.faults += each.make()
+        url = server.url(f"/file.bin{QUERY}").replace("://", "://m:hunter2@")
+        with Transport(Options(netrc=False, timeout=each.timeout)) as transport:
+            reader = Reader(Remote(url, transport), None, policy=policy)
+            try:
+                for piece in reader.stream(0, reader.open(0, None)):
+                    printed += piece
+            except SmartRemoteError as error:
+                code, said = error.exit_code, f"{error}\n{error.hint}"
+            finally:
+                reader.close()
+        said = "\n".join([said, *logged])
+    assert code != 1, said
+    assert not [secret for secret in SECRETS if secret in said]
+    if code == 0:
+        assert bytes(printed) in each.versions
+    else:
+        assert any(version.startswith(printed) for version in each.versions), said
+    assert not left_behind()

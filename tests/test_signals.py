@@ -57,7 +57,7 @@ def test_a_signal_in_the_middle_keeps_the_progress(tool: Tool, number: signal.Si
         wait_for(lambda: sum(seen.body_bytes_sent >= 600_000 for seen in server.requests) >= 2)
         code, _ = stop(process, number)
         assert code == 128 + number
-        server.wait_until_idle()
+        server.wait_until_idle(20)
         server.reset_log()
         server.faults.clear()
         facts = tool.status()
@@ -76,7 +76,7 @@ def test_bytes_that_came_before_a_signal_are_not_fetched_again(tool: Tool) -> No
         process = tool.start("get", server.url())
         wait_for(lambda: server.body_bytes > SIZE // 2)
         assert stop(process, signal.SIGINT)[0] == 130
-        server.wait_until_idle()
+        server.wait_until_idle(20)
         first = server.body_bytes
         server.reset_log()
         server.faults.clear()
@@ -207,7 +207,7 @@ def test_killed_over_and_over_the_file_ends_right_and_little_is_fetched_twice(to
                     assert held[edge:first] == whole[edge:first]
                     edge = last + 1
         assert ended(process).code == 0
-        server.wait_until_idle()
+        server.wait_until_idle(20)
         # Each kill costs what the last second brought, and what the connections had in flight.
         lost = connections * (rate + MIB)
         assert server.body_bytes <= size + (kills + 1) * lost
