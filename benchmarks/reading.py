@@ -61,7 +61,7 @@ def start_up(ground: Ground) -> Case:
     )
 
 
-@case("cat", quick=True)
+@case("cat")
 def cat(ground: Ground) -> Case:
     source = ground.file(ground.size(GIB))
     long = min(64 * MIB, source.stat().st_size)
@@ -199,6 +199,7 @@ def round_trips(ground: Ground) -> Case:
         "What a long link adds to the same command near by, in round trips: connecting is one, a request another.",
         jobs,
         goals=goals,
+        times=3,
     )
 
 

@@ -161,7 +161,8 @@ class Fetcher:
         state = self._state
         assert state.ledger is not None
         for claim in state.ledger.evicted:
-            response = state.threads.get(claim.owner) if claim.owner is not None else None
+            owner = claim.owner
+            response = state.threads.get(owner) if isinstance(owner, threading.Thread) else None
             if response is not None:
                 log.info("a connection was far slower than the others: its work goes to another")
                 response.abort()
@@ -498,6 +499,9 @@ class Fetcher:
         state, why = self._state, str(reason)
         with state.cond:
             if state.barrier is not None:
+                return
+            if state.streaming and state.stream_resumes and not state.is_strict:
+                state.stream_resumes = False  # what goes on in the middle may be of another version: from byte 0
                 return
             if state.ledger is None or state.is_strict or state.restarts:
                 flips = "; its answers are of several versions" if state.restarts else ""

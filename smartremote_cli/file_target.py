@@ -119,8 +119,9 @@ class FileTarget:
         return first_of_nothing(offset, length), {}
 
     def open(self, identity: Identity, response: Response) -> Opened:
-        if isinstance(self.copy, ExistingFile):
-            return meet_again(self.copy, identity, self.copy.path)
+        if isinstance(self.copy, ExistingFile):  # it may have been the comparison that failed: compare again
+            meet_again(self.copy, identity, self.copy.path)
+            return _to_be_compared(self.copy)
         if self._restarting and self.copy is not None:
             self._restarting = False
             self._check_room(self.copy, identity)
@@ -131,7 +132,11 @@ class FileTarget:
         on_disk = None if self._overwrite and self.copy is None else inspect(self._path)
         if on_disk is not None and self._record is None and load_record(self._path) is not None:
             raise BusyError(self._path, "another process has just begun this file")
-        if isinstance(self.copy, LocalCopy) and self._record is not None and self._record.identity is not None:
+        if (
+            isinstance(self.copy, LocalCopy)
+            and self._record is not None
+            and self._record.identity is not None
+        ):
             # Not as it was recorded: this may be the second meeting, and more is held by now.
             self._record = Record(self.copy.blocks.bits, self.copy.identity, self._remote.url)
         match decide(self._path, on_disk, self._record, identity, other_url=self._other_url):
@@ -233,20 +238,8 @@ class FileTarget:
 
     def _open_existing(self, path: str, on_disk: OnDisk | None) -> Opened:
         assert on_disk is not None
-        existing = ExistingFile(path, on_disk.size)
-        self.copy = existing
-        if not on_disk.size:
-            return Opened(existing)
-        align = existing.blocks.align
-        inside = [align(hole) for hole in existing.holes()[:MOST_HOLES]]
-        parts = {align(ByteRange(0, 1)), align(ByteRange(on_disk.size - 1, on_disk.size))}
-        parts |= {ByteRange(hole.start, min(hole.start + BLOCK, hole.stop)) for hole in inside}
-        mismatch = "a file of that name exists, and it is not this resource"
-        return Opened(
-            existing,
-            samples=tuple(sorted(parts)),
-            mismatch=lambda why: ForeignFileError(path, f"{mismatch}: {why}"),
-        )
+        self.copy = ExistingFile(path, on_disk.size)
+        return _to_be_compared(self.copy)
 
     def _open_resumed(self, path: str, identity: Identity, start: Start) -> Opened:
         if self.copy is None:
@@ -291,6 +284,22 @@ class FileTarget:
                         copy.blocks.hold(part)
             finally:
                 cached.close()
+
+
+def _to_be_compared(existing: ExistingFile) -> Opened:
+    """Return *existing* with what proves that it is the resource: its first and last block, and its holes."""
+    size, align = existing.blocks.size, existing.blocks.align
+    if not size:
+        return Opened(existing)
+    inside = [align(hole) for hole in existing.holes()[:MOST_HOLES]]
+    parts = {align(ByteRange(0, 1)), align(ByteRange(size - 1, size))}
+    parts |= {ByteRange(hole.start, min(hole.start + BLOCK, hole.stop)) for hole in inside}
+    mismatch = "a file of that name exists, and it is not this resource"
+    return Opened(
+        existing,
+        samples=tuple(sorted(parts)),
+        mismatch=lambda why: ForeignFileError(existing.path, f"{mismatch}: {why}"),
+    )
 
 
 def _check_folder(path: str, missing: int) -> None:

@@ -8,17 +8,17 @@ just past a claim are kept for comparison until its right neighbour has arrived.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from threading import Thread
 
 from . import planner
 from .blocks import BLOCK, BlockMap
 from .planner import SEAM, Load
 from .ranges import ByteRange
 
-# A request that is younger than this many seconds is not judged by what it has brought.
-GRACE = 1.0
+# A request that is younger than so many seconds is not judged by what it has brought, or by having brought nothing.
+GRACE = 0.5
+LONG_GRACE = 2.0
 
 
 class Do(enum.Enum):
@@ -34,15 +34,16 @@ class Claim:
     """Bytes [origin, stop) that one connection brings; all before *position* are written or were held.
 
     *busy* is the end of the write under way: a thief may not cut before it. *since* and *received* give the pace.
-    A *sample* is compared, never written.
+    A *sample* is compared, never written. An *inherited* one was taken over from a slow owner, which happens once.
     """
 
     origin: int
     stop: int
     sample: bool = False
+    inherited: bool = False
     position: int = field(default=-1)
     busy: int = field(default=-1)
-    owner: Thread | None = None
+    owner: Hashable | None = None
     since: float = 0.0
     received: int = 0
 
@@ -55,11 +56,11 @@ class Claim:
     def is_done(self) -> bool:
         return self.position >= self.stop
 
-    def pace(self, now: float) -> float:
-        """Return bytes per second since the request was sent. A young request counts as fast."""
-        elapsed = max(now - self.since, 1e-9)
-        if not self.received and elapsed < GRACE:
-            return float("inf")
+    def pace(self, now: float, usual: float) -> float:
+        """Return bytes per second since the request was sent. A young request counts as *usual*, or as fast."""
+        elapsed = now - self.since
+        if elapsed < (GRACE if self.received else LONG_GRACE):
+            return usual or float("inf")
         return self.received / elapsed
 
 
@@ -106,7 +107,7 @@ class Ledger:
         if self.strays:
             return self._add(self.strays.pop())
         taken = [_whole_blocks(c) for c in self.claims if c.origin < c.stop]
-        limit = planner.request_length(self.missing_wanted(), connections if self.share else 1)
+        limit = planner.request_length(self.missing_wanted(), connections if self.share else 1, self._usual)
         for want in self._open_wants():
             gap = planner.next_gap(self.blocks, [want], taken, limit)
             if gap is not None:
@@ -162,10 +163,12 @@ class Ledger:
     def _steal(self, now: float) -> Claim | None:
         """Take over what a very slow connection has, or half of what will take longest."""
         owners = [c for c in self.claims if not c.sample and max(c.position, c.busy) < c.stop]
-        loads = [Load(ByteRange(max(c.position, c.busy), c.stop), c.pace(now)) for c in owners]
-        slow = planner.take_over(loads, self._usual)
+        loads = [Load(ByteRange(max(c.position, c.busy), c.stop), c.pace(now, self._usual)) for c in owners]
+        slow = planner.take_over(
+            [load for c, load in zip(owners, loads, strict=True) if not c.inherited], self._usual
+        )
         if slow is not None:
-            return self._take_over(owners[slow])
+            return self._take_over([c for c in owners if not c.inherited][slow])
         found = planner.steal(loads)
         if found is None:
             return None
@@ -180,7 +183,7 @@ class Ledger:
         stop, victim.stop = victim.stop, here
         self.evicted.append(victim)
         victim.received = 0  # no measure of what is usual
-        return self._add(Claim(origin, stop))
+        return self._add(Claim(origin, stop, inherited=True))
 
     def _add(self, claim: Claim) -> Claim:
         self.claims.append(claim)
@@ -192,7 +195,7 @@ class Ledger:
         *now* is given where its pace tells what is usual here.
         """
         if now is not None and claim.received >= BLOCK and claim.owner is not None:
-            pace = claim.pace(now)
+            pace = claim.received / max(now - claim.since, 0.001)
             self._usual = pace if not self._usual else 0.7 * self._usual + 0.3 * pace
         if claim in self.claims:
             self.claims.remove(claim)
@@ -308,6 +311,12 @@ class Ledger:
             return True
         rest = ByteRange(claim.position, claim.stop)
         return not claim.sample and self.blocks.holds(rest)
+
+    def leave_to_one(self) -> None:
+        """Forget samples, strays and kept seams: from here on one answer brings everything."""
+        self.samples.clear()
+        self.strays.clear()
+        self._seams.clear()
 
     def drop_all(self) -> None:
         """Forget every block, claim and seam: the transfer starts over."""

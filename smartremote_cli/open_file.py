@@ -455,7 +455,10 @@ class OpenFile:
             if isinstance(copy, MemoryCopy) or not copy.blocks.is_complete:
                 return
             transfer = self._transfer_for(ByteRange(0, 1))
-            with self._learning(transfer), contextlib.suppress(ClosedError):  # another thread may have been first
+            with (
+                self._learning(transfer),
+                contextlib.suppress(ClosedError),
+            ):  # another thread may have been first
                 transfer.ensure()
             self._settle(transfer)
 

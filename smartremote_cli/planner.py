@@ -17,11 +17,14 @@ MIB = 1024 * 1024
 
 # One request per block costs more processor time than the bytes do; very long ones waste more when stolen from.
 LEAST_REQUEST = 1 * MIB
-MOST_REQUEST = 32 * MIB
+MOST_REQUEST = 128 * MIB
 MOST_ALONE = 256 * MIB
 
 # How many requests of today's length each connection should still have before it, so that they finish together.
 ROUNDS = 2
+
+# A request that is over sooner, in seconds, is hardly worth its round trip.
+WORTH = 1.0
 
 # Below this a remainder is not halved any more: what is in flight would be wasted twice over.
 LEAST_STEAL = 4 * BLOCK
@@ -41,7 +44,7 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A claim in flight, as seen by a thief: what is left of it, and its pace in bytes per second (0: unknown)."""
+    """A claim in flight, as seen by a thief: what is left of it, and its pace in bytes per second (0: nothing comes)."""
 
     left: ByteRange
     pace: float
@@ -52,12 +55,17 @@ class Load:
         return len(self.left) / self.pace if self.pace > 0 else float("inf")
 
 
-def request_length(missing: int, connections: int) -> int:
-    """Return how many bytes the next request should ask for when *missing* bytes are left for all connections."""
+def request_length(missing: int, connections: int, pace: float = 0.0) -> int:
+    """Return how many bytes the next request should ask for when *missing* bytes are left for all connections.
+
+    At the usual *pace* of one connection, in bytes per second, it is worth `WORTH` seconds at least: every
+    request may meet a server that thinks it over.
+    """
     if connections <= 1:
         return MOST_ALONE
-    share = missing // (ROUNDS * connections)
-    return max(LEAST_REQUEST, min(share, MOST_REQUEST)) // BLOCK * BLOCK
+    share = min(missing // (ROUNDS * connections), MOST_REQUEST)
+    worth = min(int(pace * WORTH), missing // connections)
+    return max(LEAST_REQUEST, share, worth) // BLOCK * BLOCK
 
 
 def next_gap(
@@ -108,7 +116,7 @@ def steal(loads: Sequence[Load]) -> tuple[int, int] | None:
 
 def take_over(loads: Sequence[Load], usual: float) -> int | None:
     """Return which load a free connection should bring instead of its owner, who is far below the *usual* pace."""
-    slow = [i for i, load in enumerate(loads) if load.pace * FAR_BELOW < usual and load.seconds > SOON]
+    slow = [i for i, load in enumerate(loads) if load.seconds > SOON and load.pace * FAR_BELOW < usual]
     return max(slow, key=lambda i: loads[i].seconds, default=None)
 
 

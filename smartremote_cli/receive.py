@@ -59,7 +59,7 @@ class Receiver:
                 return True
             if hasher is not None:
                 hasher.update(view[:count])
-            self._place(claim, offset, view[:count])
+            self._place(claim, offset, view[:count], overrules=start == 0)
             offset += count
             if offset != stop and self._is_enough(claim, offset, stop):
                 return True
@@ -87,7 +87,7 @@ class Receiver:
         self._limiter.take(count, lambda: self._state.is_leaving)
         return count
 
-    def _place(self, claim: Claim, offset: int, data: memoryview) -> None:
+    def _place(self, claim: Claim, offset: int, data: memoryview, *, overrules: bool) -> None:
         """Write, compare or keep *data*, which begins at *offset*, and account for it."""
         state = self._state
         ledger, copy = state.ledger, state.copy
@@ -99,12 +99,12 @@ class Receiver:
             if do is Do.WRITE:
                 copy.write(part.start, piece)
             elif do is Do.COMPARE:
-                self._compare(claim, part, piece)
+                self._compare(claim, part, piece, overrules=overrules)
             else:
                 with state.cond:
                     waits = ledger.keep(part.start, bytes(piece))
                 if not waits:
-                    self._compare(claim, part, piece)
+                    self._compare(claim, part, piece, overrules=False)
         with state.cond:  # what disagrees with its neighbour is not to be held, nor read by anybody
             due = ledger.due(claim, min(offset + len(data), claim.stop))
         self._compare_seams(claim, due)
@@ -148,26 +148,34 @@ class Receiver:
 
     def _compare_seams(self, claim: Claim, due: list[tuple[int, bytes]]) -> None:
         for at, kept in due:
-            self._compare(claim, ByteRange(at, at + len(kept)), memoryview(kept))
+            part = ByteRange(at, at + len(kept))
+            if self._differs(part, memoryview(kept)):
+                raise VersionsMixed(_not_those(part), disputed=True)
 
-    def _compare(self, claim: Claim, part: ByteRange, data: memoryview) -> None:
-        """Compare arrived bytes with held ones; a difference means that versions are mixed."""
+    def _compare(self, claim: Claim, part: ByteRange, data: memoryview, *, overrules: bool) -> None:
+        """Compare arrived bytes with held ones; a difference means that versions are mixed.
+
+        An answer that *overrules* began at byte 0 and goes on to the end: what it contradicts is not held.
+        """
         state = self._state
-        held = state.copy.read(part)
-        if held == data or len(held) < len(part):  # fewer: a copy in memory has let go of them
+        if not self._differs(part, data):
             return
-        why = f"bytes {part.start} to {part.stop - 1} are not the ones that are held"
+        why = _not_those(part)
         assert state.opened is not None and state.ledger is not None
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
-        if not state.streaming or state.is_strict:
+        if not state.streaming or state.is_strict or not overrules:
             raise VersionsMixed(why, disputed=True)
-        with state.cond:  # the stream, from byte 0, is of one version: what it contradicts is not held
+        with state.cond:
             self._forget(ByteRange(part.start, MAX_SIZE))
             claim.position = min(claim.position, part.start)
             snapshot = state.snapshot()
         state.copy.checkpoint(snapshot)
         state.copy.write(part.start, data)
+
+    def _differs(self, part: ByteRange, data: memoryview) -> bool:
+        held = self._state.copy.read(part)
+        return held != data and len(held) == len(part)  # fewer: a copy in memory has let go of them
 
     def _take_back(self, claim: Claim, start: int) -> None:
         """Hold nothing any more that an answer from *start* on has brought for *claim*."""
@@ -220,3 +228,7 @@ class Receiver:
             claim.stop = claim.position = size
             state.dirty += 1
             state.cond.notify_all()
+
+
+def _not_those(part: ByteRange) -> str:
+    return f"bytes {part.start} to {part.stop - 1} are not the ones that are held"

@@ -161,4 +161,6 @@ def _from_netrc(url: str, wanted: bool) -> tuple[str, str] | None:
         found = netrc.netrc(path).authenticators(urlsplit(url).hostname or "")
     except (OSError, netrc.NetrcParseError, UnicodeError):
         return None
-    return None if found is None else (found[0] or "", found[2] or "")
+    if found is None or not (found[0] or found[2]):
+        return None
+    return found[0] or "", found[2] or ""

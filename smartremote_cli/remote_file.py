@@ -30,6 +30,8 @@ class RemoteFile(io.RawIOBase):
     After a fork it goes on in both processes. It cannot be pickled: open the URL again in the other process.
     """
 
+    warns_when_forgotten = True  # callers by way of fsspec do not close their files
+
     def __init__(self, opened: OpenFile, release: Callable[[], None]) -> None:
         """Read *opened*; *release* is called once, when this file is closed."""
         super().__init__()
@@ -45,7 +47,8 @@ class RemoteFile(io.RawIOBase):
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if getattr(self, "_release", None) is not None:
-            _warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=2)
+            if self.warns_when_forgotten:
+                _warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=2)
             if not sys.is_finalizing():  # else the threads to stop stand still already
                 self.close()
 
@@ -123,11 +126,28 @@ class RemoteFile(io.RawIOBase):
     def peek(self, size: int = 1, /) -> bytes:
         """Return some of the next bytes without moving on, at least one unless the end is here.
 
-        What it fetches is the block that the position is in. `readline` and iteration go by it.
+        What it fetches is the block that the position is in.
         """
         opened = self._open()
         with self._lock:
             return opened.read_at(self._position, min(_PEEK, BLOCK - self._position % BLOCK), self._is_closed)
+
+    def readline(self, size: SupportsIndex | None = -1, /) -> bytes:
+        """Return the next bytes up to and with a newline, at most *size* of them; what is left at the end."""
+        left = -1 if size is None else operator.index(size)
+        parts = []
+        with self._lock:
+            while left:  # io.IOBase.readline would do the same byte by byte
+                part = self.peek()
+                if left > 0:
+                    part = part[:left]
+                    left -= len(part)
+                end = part.find(b"\n") + 1
+                parts.append(part[:end] if end else part)
+                self._position += len(parts[-1])
+                if end or not part:
+                    break
+        return b"".join(parts)
 
     def read_at(self, offset: int, length: int = -1) -> bytes:
         """Return *length* bytes from *offset* on, without moving the position; -1 means up to the end."""

@@ -142,6 +142,8 @@ class Wire:
                 elif not self._wait(select.POLLIN, _LINGER / 1000):
                     break
             except OSError:
+                if self._aborted:
+                    raise ConnectionAbortedError("stopped") from None
                 if not count:
                     raise
                 break  # the next call meets the error again, after these bytes are safe
@@ -195,6 +197,8 @@ class Wire:
                 continue
             except OSError:
                 self._ended = True
+                if self._aborted:
+                    raise ConnectionAbortedError("stopped") from None
                 raise
             if self._aborted:
                 raise ConnectionAbortedError("stopped")

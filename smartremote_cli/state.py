@@ -170,8 +170,7 @@ class State:
         """From here on everything is one claim, from byte 0; what is held will be compared. A barrier."""
         self.streaming = True
         if self.ledger is not None:
-            self.ledger.samples.clear()
-            self.ledger.strays.clear()
+            self.ledger.leave_to_one()
 
     def start_over(self) -> None:
         """Forget every block: everything is fetched anew, in one piece. A barrier."""

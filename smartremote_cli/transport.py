@@ -60,6 +60,9 @@ FOREIGN = (
     ValueError,
     OSError,
 )
+# A failure of TLS while the connection is made is for good, a later one is not.
+_CONNECTING = (httpx.ConnectError, httpcore.ConnectError)
+
 # A chunked body's end comes with its last bytes; for this many seconds it is waited for.
 _LAST_CHUNK = 0.1
 
@@ -374,6 +377,8 @@ def translate(error: BaseException, url: str, *, in_head: bool = False) -> Smart
             return AttemptFailed(name, "the connection was closed in the middle of TLS")
         if isinstance(cause, GarbledError):
             return AttemptFailed(name, f"its answer cannot be believed: {cause}", garbled=True)
+        if isinstance(cause, ssl.SSLError) and not any(isinstance(c, _CONNECTING) for c in chain):
+            return AttemptFailed(name, "the connection broke in the middle of TLS")
         if isinstance(cause, ssl.SSLError):
             reason = (cause.reason or "error").replace("_", " ").lower()
             return RefusedError(name, f"TLS failed: {reason}")

@@ -82,7 +82,9 @@ def nothing_left_behind() -> Iterator[None]:
     yield
 
     def ours() -> list[str]:
-        return [t.name for t in threading.enumerate() if t not in threads and t.name.startswith("smartremote")]
+        return [
+            t.name for t in threading.enumerate() if t not in threads and t.name.startswith("smartremote")
+        ]
 
     wait_until(lambda: not ours(), f"the end of {ours()}")
     wait_until(lambda: descriptors() <= open_before, f"the end of {descriptors() - open_before}")

@@ -205,7 +205,7 @@ def test_control_characters_from_a_server_do_not_reach_the_terminal(tool: Tool) 
 def test_a_defect_is_one_line_and_a_traceback_only_when_asked(
     tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError("of a test")
 
     monkeypatch.setattr(Transport, "send", fail)
@@ -218,7 +218,7 @@ def test_a_defect_is_one_line_and_a_traceback_only_when_asked(
 
 
 def test_a_defect_outside_the_threads_is_one_line_too(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError("of a test")
 
     monkeypatch.setattr("smartremote_cli.download.Download.run", fail)

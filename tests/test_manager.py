@@ -60,9 +60,8 @@ def test_an_absent_file_is_begun_and_kept_with_its_record(tmp_path: Path) -> Non
 
 
 def test_a_file_that_was_read_to_its_end_is_complete_when_closed(tmp_path: Path) -> None:
-    with Server(DATA) as server, manager(tmp_path) as m:
-        with m.open_to(server.url(), tmp_path / "file.bin") as f:
-            assert f.read() == DATA
+    with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), tmp_path / "file.bin") as f:
+        assert f.read() == DATA
     assert os.listdir(tmp_path) == ["file.bin"]
 
 
@@ -115,10 +114,13 @@ def test_a_damaged_record_and_a_folder_are_said_at_once(tmp_path: Path) -> None:
 
 def test_the_folder_is_made_when_missing(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    with Server(DATA) as server, DownloadManager(tmp_dir=folder, idle_download=False) as m:
-        with m.open(server.url()) as f:
-            f.read(1)
-            assert Path(f.name).parent == folder and os.path.exists(f"{f.name}.part")
+    with (
+        Server(DATA) as server,
+        DownloadManager(tmp_dir=folder, idle_download=False) as m,
+        m.open(server.url()) as f,
+    ):
+        f.read(1)
+        assert Path(f.name).parent == folder and os.path.exists(f"{f.name}.part")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -126,13 +128,12 @@ def test_the_folder_is_made_when_missing(tmp_path: Path) -> None:
 
 
 def test_two_handles_of_one_url_share_their_blocks(tmp_path: Path) -> None:
-    with Server(DATA) as server, manager(tmp_path) as m:
-        with m.open(server.url()) as f, m.open(server.url()) as g:
-            assert f.read(MIB) == g.read(MIB) == DATA[:MIB]
-            assert (f.tell(), g.seek(5), f.tell()) == (MIB, 5, MIB)
-            assert max(blocks_sent(server).values()) == 1
-            f.close()
-            assert g.read(10) == DATA[5:15]
+    with Server(DATA) as server, manager(tmp_path) as m, m.open(server.url()) as f, m.open(server.url()) as g:
+        assert f.read(MIB) == g.read(MIB) == DATA[:MIB]
+        assert (f.tell(), g.seek(5), f.tell()) == (MIB, 5, MIB)
+        assert max(blocks_sent(server).values()) == 1
+        f.close()
+        assert g.read(10) == DATA[5:15]
 
 
 def test_a_file_is_closed_with_its_last_handle(tmp_path: Path) -> None:
@@ -185,7 +186,14 @@ with smartremote.DownloadManager(tmp_dir=folder, idle_download=False) as manager
 
 def test_processes_share_a_cache(tmp_path: Path) -> None:
     with Server(Patterned(SIZE)) as server:
-        common = [sys.executable, "-c", READ_IN_ANOTHER_PROCESS, server.url(), tmp_path / "cache", str(SIZE)]
+        common = [
+            sys.executable,
+            "-c",
+            READ_IN_ANOTHER_PROCESS,
+            server.url(),
+            str(tmp_path / "cache"),
+            str(SIZE),
+        ]
         running = [
             subprocess.Popen([*common, str(seed)], cwd=Path(__file__).parent.parent, stderr=subprocess.PIPE)
             for seed in range(4)
@@ -230,12 +238,14 @@ def test_connections_are_used_again_and_closed_when_idle_for_long(tmp_path: Path
             assert server.open_connections == 1
         wait_until(lambda: not server.open_connections)
         for idle_download in (False, True):
-            with manager(tmp_path / "x", idle_timeout=0.5, idle_download=idle_download) as m:
-                with m.open(server.url()) as f:
-                    f.read()
-                    wait_until(lambda: not server.open_connections, "the end of an idle connection")
-                    f.invalidate(0, 1)
-                    assert f.read_at(0, 10) == DATA[:10]
+            with (
+                manager(tmp_path / "x", idle_timeout=0.5, idle_download=idle_download) as m,
+                m.open(server.url()) as f,
+            ):
+                f.read()
+                wait_until(lambda: not server.open_connections, "the end of an idle connection")
+                f.invalidate(0, 1)
+                assert f.read_at(0, 10) == DATA[:10]
 
 
 def test_a_client_of_the_callers_is_used_and_stays_open(tmp_path: Path) -> None:
@@ -253,9 +263,12 @@ def test_a_client_of_the_callers_is_used_and_stays_open(tmp_path: Path) -> None:
 def test_what_a_client_has_set_goes_to_the_first_origin_only(tmp_path: Path) -> None:
     with Server(DATA) as far, Server() as near:
         near.faults.append(faults.redirect(far.url()))
-        with httpx.Client(headers={"X-Key": "secret"}, auth=("me", "pw"), follow_redirects=True) as client:
-            with manager(tmp_path, client=client) as m, m.open(near.url()) as f:
-                assert f.read() == DATA
+        with (
+            httpx.Client(headers={"X-Key": "secret"}, auth=("me", "pw"), follow_redirects=True) as client,
+            manager(tmp_path, client=client) as m,
+            m.open(near.url()) as f,
+        ):
+            assert f.read() == DATA
         assert near.requests[0].header("X-Key") == "secret"
         assert all(seen.header("X-Key") is seen.header("Authorization") is None for seen in far.requests)
 
@@ -267,18 +280,26 @@ def test_a_client_without_a_network(tmp_path: Path) -> None:
         where = f"bytes {first}-{first + len(part) - 1}/{SIZE}"
         return httpx.Response(206, headers={"Content-Range": where, "ETag": '"one"'}, content=part)
 
-    with httpx.Client(transport=httpx.MockTransport(answer)) as client, nothing_left_behind():
-        with manager(tmp_path, client=client) as m, m.open("https://nowhere.example/file.bin") as f:
-            assert f.read_at(MIB, 10) == DATA[MIB : MIB + 10]
-            assert f.read() == DATA
+    with (
+        httpx.Client(transport=httpx.MockTransport(answer)) as client,
+        nothing_left_behind(),
+        manager(tmp_path, client=client) as m,
+        m.open("https://nowhere.example/file.bin") as f,
+    ):
+        assert f.read_at(MIB, 10) == DATA[MIB : MIB + 10]
+        assert f.read() == DATA
 
 
 def test_a_closed_client_is_said(tmp_path: Path) -> None:
     client = httpx.Client()
     client.close()
-    with Server(DATA) as server, manager(tmp_path, client=client) as m, m.open(server.url()) as f:
-        with pytest.raises(errors.ClosedError):
-            f.read(1)
+    with (
+        Server(DATA) as server,
+        manager(tmp_path, client=client) as m,
+        m.open(server.url()) as f,
+        pytest.raises(errors.ClosedError),
+    ):
+        f.read(1)
 
 
 def test_options_say_how_to_talk_to_the_server(tmp_path: Path) -> None:
@@ -308,21 +329,27 @@ def test_a_logger_is_told_what_goes_wrong_and_no_secrets(
 
 def test_idle_filling_completes_the_file_and_the_record_is_gone(tmp_path: Path) -> None:
     data = pattern(30_000_000)
-    with Server(data) as server, nothing_left_behind():
-        with manager(tmp_path, idle_download=True) as m, m.open_to(server.url(), tmp_path / "file.bin") as f:
-            f.read_at(20 * MIB, 10)
-            wait_until(lambda: not (tmp_path / "file.bin.part").exists(), "the end of the record")
-            assert (tmp_path / "file.bin").read_bytes() == data
-            assert max(blocks_sent(server).values()) == 1
-            server.reset_log()
-            assert f.read() == data and not server.requests
+    with (
+        Server(data) as server,
+        nothing_left_behind(),
+        manager(tmp_path, idle_download=True) as m,
+        m.open_to(server.url(), tmp_path / "file.bin") as f,
+    ):
+        f.read_at(20 * MIB, 10)
+        wait_until(lambda: not (tmp_path / "file.bin.part").exists(), "the end of the record")
+        assert (tmp_path / "file.bin").read_bytes() == data
+        assert max(blocks_sent(server).values()) == 1
+        server.reset_log()
+        assert f.read() == data and not server.requests
 
 
 def test_a_reader_stops_idle_filling_at_once(tmp_path: Path) -> None:
     """The filling request is held up after 200 KB; the read is answered all the same, over another connection."""
     gate = threading.Event()
     with Server(Patterned(30 * MIB)) as server:
-        server.faults.append(faults.hold(gate, after=200_000, when=faults.counted(lambda number: number == 2)))
+        server.faults.append(
+            faults.hold(gate, after=200_000, when=faults.counted(lambda number: number == 2))
+        )
         with manager(tmp_path, idle_download=True) as m, m.open_to(server.url(), tmp_path / "file.bin") as f:
             f.read_at(0, 10)
             wait_until(lambda: len(server.requests) == 2 and server.active, "idle filling")
@@ -362,15 +389,18 @@ def test_several_files_are_filled(tmp_path: Path) -> None:
 def test_one_dead_server_is_asked_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time is made to run a thousand times as fast, so that an hour passes."""
     monkeypatch.setattr("smartremote_cli.open_file.FIRST_REST", 0.01)
-    with Server(DATA) as server, manager(tmp_path, idle_download=True) as m:
-        with m.open_to(server.url(), tmp_path / "file.bin") as f:
-            f.read(1)
-            server.faults.append(faults.status(404))
-            time.sleep(3.0)
-            asked = len(server.requests)
-            assert 2 <= asked <= 12  # rests of 0.01, 0.02, 0.04 … s: 8 of them in 3 s
-            server.faults.clear()
-            assert f.read_at(0) == DATA
+    with (
+        Server(DATA) as server,
+        manager(tmp_path, idle_download=True) as m,
+        m.open_to(server.url(), tmp_path / "file.bin") as f,
+    ):
+        f.read(1)
+        server.faults.append(faults.status(404))
+        time.sleep(3.0)
+        asked = len(server.requests)
+        assert 2 <= asked <= 12  # rests of 0.01, 0.02, 0.04 … s: 8 of them in 3 s
+        server.faults.clear()
+        assert f.read_at(0) == DATA
 
 
 def test_a_manager_that_nobody_closes_ends_when_it_is_forgotten(tmp_path: Path) -> None:
@@ -481,14 +511,13 @@ def _read_in_a_pool(arguments: tuple[str, str, int]) -> bytes:
 def test_processes_of_multiprocessing_read(tmp_path: Path, method: str) -> None:
     context: Any = multiprocessing.get_context(method)
     offsets = list(range(0, SIZE, MIB))
-    with Server(DATA) as server:
-        with context.Pool(2) as pool:
-            work = pool.map_async(
-                _read_in_a_pool, [(server.url(), str(tmp_path / "cache"), at) for at in offsets]
-            )
-            assert work.get(PATIENCE * 2) == [DATA[at : at + 1000] for at in offsets]
-            pool.close()
-            pool.join()
+    with Server(DATA) as server, context.Pool(2) as pool:
+        work = pool.map_async(
+            _read_in_a_pool, [(server.url(), str(tmp_path / "cache"), at) for at in offsets]
+        )
+        assert work.get(PATIENCE * 2) == [DATA[at : at + 1000] for at in offsets]
+        pool.close()
+        pool.join()
 
 
 # --- the end ---

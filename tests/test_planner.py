@@ -108,8 +108,21 @@ def test_a_request_is_bounded_and_ends_at_a_block(missing: int, connections: int
 
 def test_requests_shrink_with_what_is_left_so_that_connections_finish_together() -> None:
     lengths = [request_length(missing * MIB, 8) for missing in (10_000, 256, 64, 32, 16, 1, 0)]
-    assert lengths == [32 * MIB, 16 * MIB, 4 * MIB, 2 * MIB, MIB, MIB, MIB]
+    assert lengths == [128 * MIB, 16 * MIB, 4 * MIB, 2 * MIB, MIB, MIB, MIB]
     assert request_length(10 * MIB, 1) == 256 * MIB
+
+
+def test_a_request_over_a_fast_connection_is_worth_a_second_of_it_but_no_more_than_its_share() -> None:
+    assert request_length(256 * MIB, 8, 20 * MIB) == 20 * MIB
+    assert request_length(256 * MIB, 8, 100 * MIB) == 32 * MIB
+    assert request_length(256 * MIB, 8, 1 * MIB) == 16 * MIB
+
+
+def test_a_connection_far_below_the_usual_pace_loses_its_work_unless_it_is_done_soon() -> None:
+    fast, slow = Load(ByteRange(0, 40 * MIB), 8.0 * MIB), Load(ByteRange(0, 2 * MIB), 0.1 * MIB)
+    assert planner.take_over([fast, slow], 8.0 * MIB) == 1
+    assert planner.take_over([fast, slow], 0.0) is None  # nothing is usual yet
+    assert planner.take_over([fast, Load(ByteRange(0, 1024), 0.1 * MIB)], 8.0 * MIB) is None
 
 
 # -- stealing --

@@ -11,6 +11,7 @@ import random
 import tarfile
 import threading
 import zipfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tests.library import (
     nothing_left_behind,
     wait_until,
 )
-from tests.server import Held, Patched, Patterned, Resource, Server, pattern
+from tests.server import Fault, Held, Patched, Patterned, Resource, Server, pattern
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 12_345
@@ -112,9 +113,12 @@ def test_lines_are_read_by_the_block_and_not_by_the_byte(tmp_path: Path) -> None
 
 def test_a_buffered_reader_and_a_text_wrapper_go_on_top(tmp_path: Path) -> None:
     text = "".join(f"Zeile {number}: äöü\n" for number in range(10_000))
-    with Server(text.encode()) as server, manager(tmp_path) as m:
-        with io.TextIOWrapper(io.BufferedReader(m.open(server.url())), "utf-8") as f:
-            assert f.read() == text
+    with (
+        Server(text.encode()) as server,
+        manager(tmp_path) as m,
+        io.TextIOWrapper(io.BufferedReader(m.open(server.url())), "utf-8") as f,
+    ):
+        assert f.read() == text
 
 
 def test_nothing_can_be_written(tmp_path: Path) -> None:
@@ -130,10 +134,19 @@ def test_a_closed_file_refuses_everything(tmp_path: Path) -> None:
         f = m.open(server.url())
         f.close()
         f.close()
-        attempts = [f.read, f.tell, f.stat, f.complete, f.save_part, f.readable, f.peek, f.readline]
+        attempts: list[Callable[[], object]] = [
+            f.read,
+            f.tell,
+            f.stat,
+            f.complete,
+            f.save_part,
+            f.readable,
+            f.peek,
+            f.readline,
+        ]
         attempts += [partial(f.seek, 0), partial(f.read_at, 0, 1), partial(f.invalidate, 0, 1)]
         attempts += [partial(f.readinto, bytearray(1)), partial(f.set_size, 1)]
-        attempts += [lambda: f.size, lambda: f.blocks, f.__enter__]  # type: ignore[list-item, return-value]
+        attempts += [lambda: f.size, lambda: f.blocks, f.__enter__]
         for attempt in attempts:
             with pytest.raises(ValueError, match="closed"):
                 attempt()
@@ -144,7 +157,7 @@ def test_one_that_nobody_closes_warns_and_is_closed(tmp_path: Path) -> None:
     with Server(DATA) as server, nothing_left_behind(), manager(tmp_path) as m:
         f = m.open_to(server.url(), tmp_path / "file.bin")
         f.read(1)
-        with pytest.warns(ResourceWarning, match="unclosed file <RemoteFile http"):
+        with pytest.warns(ResourceWarning, match="unclosed file <RemoteFile http"):  # noqa: PT031
             del f
             gc.collect()
         with m.open_to(server.url(), tmp_path / "file.bin"):  # its lock is gone
@@ -152,9 +165,13 @@ def test_one_that_nobody_closes_warns_and_is_closed(tmp_path: Path) -> None:
 
 
 def test_it_cannot_be_pickled_and_says_what_to_do(tmp_path: Path) -> None:
-    with Server(DATA) as server, manager(tmp_path) as m, m.open(server.url()) as f:
-        with pytest.raises(TypeError, match="open its URL again"):
-            pickle.dumps(f)
+    with (
+        Server(DATA) as server,
+        manager(tmp_path) as m,
+        m.open(server.url()) as f,
+        pytest.raises(TypeError, match="open its URL again"),
+    ):
+        pickle.dumps(f)
 
 
 # --- what it costs ---
@@ -348,7 +365,12 @@ def test_close_ends_reads_in_other_threads(tmp_path: Path, shared: bool) -> None
             wait_until(lambda: server.active)
             f.close()
 
-        reads = [f.read, partial(f.read_at, 4 * MIB, 10), partial(f.complete), partial(f.readinto, bytearray(MIB))]
+        reads: list[Callable[[], object]] = [
+            f.read,
+            partial(f.read_at, 4 * MIB, 10),
+            partial(f.complete),
+            partial(f.readinto, bytearray(MIB)),
+        ]
         reads = [reads[1]] if shared else reads
         *results, _ = in_threads(*reads, close_soon)
         assert [type(result) for result in results] == [errors.ClosedError] * len(reads), results
@@ -451,7 +473,9 @@ def test_invalidated_blocks_are_fetched_again_and_nothing_else(tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["open", "open_to", "reader_at"])
 def test_invalidated_blocks_are_fetched_again_when_read(tmp_path: Path, kind: str) -> None:
     with Server(DATA) as server, manager(tmp_path) as m:
-        opened = m.open_to(server.url(), tmp_path / "x") if kind == "open_to" else getattr(m, kind)(server.url())
+        opened = (
+            m.open_to(server.url(), tmp_path / "x") if kind == "open_to" else getattr(m, kind)(server.url())
+        )
         with opened as f:
             assert f.read() == DATA
             server.reset_log()
@@ -463,10 +487,9 @@ def test_invalidated_blocks_are_fetched_again_when_read(tmp_path: Path, kind: st
 def test_a_file_that_was_complete_before_can_be_invalidated(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(DATA[:MIB] + bytes(10) + DATA[MIB + 10 :])
-    with Server(DATA) as server, manager(tmp_path) as m:
-        with m.open_to(server.url(), path) as f:
-            f.invalidate(MIB, 10)
-            assert f.read() == DATA
+    with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), path) as f:
+        f.invalidate(MIB, 10)
+        assert f.read() == DATA
     assert path.read_bytes() == DATA and not os.path.exists(f"{path}.part")
 
 
@@ -479,7 +502,11 @@ def changed(server: Server) -> None:
 
 def test_a_resource_that_changes_between_reads_is_said_and_never_mixed(tmp_path: Path) -> None:
     with Server(DATA) as server, manager(tmp_path) as m:
-        for opened in (m.open(server.url()), m.open_to(server.url(), tmp_path / "x"), m.reader_at(server.url())):
+        for opened in (
+            m.open(server.url()),
+            m.open_to(server.url(), tmp_path / "x"),
+            m.reader_at(server.url()),
+        ):
             server.resources["/file.bin"] = Resource(DATA)
             with opened as f:
                 assert f.read(10) == DATA[:10]
@@ -532,7 +559,7 @@ def test_the_cache_is_used_as_long_as_the_resource_is_the_same(tmp_path: Path) -
     ids=["404", "410", "403", "401", "400", "503"],
 )
 def test_errors_are_those_that_python_users_expect(
-    tmp_path: Path, fault: faults.Fault, kind: type[OSError], code: int
+    tmp_path: Path, fault: Fault, kind: type[OSError], code: int
 ) -> None:
     with Server(DATA) as server, manager(tmp_path) as m, m.open(server.url()) as f:
         server.faults.append(fault)
@@ -592,7 +619,11 @@ def test_a_reader_at_keeps_a_bounded_part(tmp_path: Path) -> None:
 
 
 def test_a_reader_at_of_a_server_without_ranges(tmp_path: Path) -> None:
-    with Server(Resource(DATA, ranges=False)) as server, manager(tmp_path) as m, m.reader_at(server.url()) as f:
+    with (
+        Server(Resource(DATA, ranges=False)) as server,
+        manager(tmp_path) as m,
+        m.reader_at(server.url()) as f,
+    ):
         assert f.read_at(3 * MIB, 10) == DATA[3 * MIB : 3 * MIB + 10]
         assert f.read_at(5, 10) == DATA[5:15]
         assert f.read() == DATA
@@ -613,15 +644,19 @@ def test_a_manager_of_ones_own_closes_with_the_file(tmp_path: Path, monkeypatch:
     with Server(DATA) as server, nothing_left_behind():
         f = smartremote.open(server.url())
         f.read(1)
-        with pytest.warns(ResourceWarning):
+        with pytest.warns(ResourceWarning):  # noqa: PT031
             del f
             gc.collect()
 
 
 def test_managers_refuse_what_cannot_be() -> None:
-    for options in ({"max_concurrent": 0}, {"max_readers_per_file": 0}, {"max_data_jump": -1}):
+    for wrong in (
+        partial(DownloadManager, max_concurrent=0),
+        partial(DownloadManager, max_readers_per_file=0),
+        partial(DownloadManager, max_data_jump=-1),
+    ):
         with pytest.raises(ValueError, match="at least"):
-            DownloadManager(**options)
+            wrong()
 
 
 def test_two_versions_that_no_header_tells_apart_are_not_mixed(tmp_path: Path) -> None:

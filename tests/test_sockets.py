@@ -1,0 +1,330 @@
+"""The wire: heads whole, bodies straight, every wait with an end. Socket pairs, and addresses that race."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from smartremote_cli import sockets
+from smartremote_cli.sockets import LONGEST_HEAD, GarbledError, Wire, connect
+from tests.server import Service, unanswered_port, unused_port
+from tests.server import Wire as FarWire
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Wire, socket.socket]]:
+    near, far = socket.socketpair()
+    wire = Wire(near)
+    wire.send(b"GET", 5.0)
+    assert far.recv(100) == b"GET"
+    yield wire, far
+    wire.discard()
+    far.close()
+
+
+def feed(far: socket.socket, *pieces: bytes, pause: float = 0.01) -> threading.Thread:
+    """Send *pieces* one after the other from another thread."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError):  # nobody may be there any more
+            for piece in pieces:
+                far.sendall(piece)
+                time.sleep(pause)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def body_of(wire: Wire, length: int) -> bytes:
+    view = memoryview(bytearray(length))
+    count = 0
+    while count < length and (got := wire.read_into(view[count:], 5.0)):
+        count += got
+    return bytes(view[:count])
+
+
+# --- heads ---
+
+
+@pytest.mark.parametrize("end", [b"\r\n\r\n", b"\n\n", b"\r\n\n", b"\n\r\n"])
+def test_a_head_comes_whole_and_the_body_stays(ends: tuple[Wire, socket.socket], end: bytes) -> None:
+    wire, far = ends
+    head = b"HTTP/1.1 200 OK\r\nA: b" + end
+    far.sendall(head + b"12345")
+    assert wire.receive(10, 5.0) == head
+    assert wire.has_leftovers
+    assert body_of(wire, 5) == b"12345"
+    assert not wire.has_leftovers
+
+
+def test_a_head_may_come_byte_by_byte(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    thread = feed(far, *[bytes([byte]) for byte in HEAD], b"12345", pause=0.0)
+    assert wire.receive(1 << 16, 5.0) == HEAD
+    assert body_of(wire, 5) == b"12345"
+    thread.join()
+
+
+def test_interim_heads_come_one_by_one(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    far.sendall(interim + interim + HEAD + b"12345")
+    assert [wire.receive(1 << 16, 5.0) for _ in range(3)] == [interim, interim, HEAD]
+    assert body_of(wire, 5) == b"12345"
+
+
+def test_after_the_head_the_parser_may_have_the_body(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.sendall(HEAD + b"12345")
+    wire.receive(1 << 16, 5.0)
+    assert wire.receive(3, 5.0) + wire.receive(3, 5.0) == b"12345"
+    far.close()
+    assert wire.receive(3, 5.0) == b""
+
+
+def test_an_end_within_the_head_is_what_came_and_then_nothing(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.sendall(HEAD[:20])
+    far.close()
+    assert wire.receive(1 << 16, 5.0) == HEAD[:20]
+    assert wire.receive(1 << 16, 5.0) == b""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"SSH-2.0-OpenSSH\r\n", b"\x15\x03\x01\x00\x02", b"HTTP/2 200\r\n", b"ICY 200 OK\r\n", b"h", b"\r\n"],
+)
+def test_what_is_no_http_is_refused_at_once(ends: tuple[Wire, socket.socket], start: bytes) -> None:
+    wire, far = ends
+    far.sendall(start)
+    with pytest.raises(GarbledError, match="not HTTP"):
+        wire.receive(1 << 16, 5.0)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_head_has_a_bound(ends: tuple[Wire, socket.socket], ended: bool) -> None:
+    wire, far = ends
+    thread = feed(far, HEAD[:-2] + b"X: " + b"x" * LONGEST_HEAD + (b"\r\n\r\n" if ended else b""))
+    with pytest.raises(GarbledError, match="bytes"):
+        wire.receive(1 << 16, 5.0)
+    thread.join()
+
+
+def test_the_deadline_of_a_head_counts_from_the_request(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    wire.send(b"GET", 0.3)
+    thread = feed(far, *[bytes([byte]) for byte in HEAD], pause=0.05)
+    with pytest.raises(TimeoutError):
+        wire.receive(1 << 16, 30.0)
+    thread.join()
+
+
+# --- bodies ---
+
+
+def test_a_body_fills_the_buffer(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.sendall(HEAD)
+    wire.receive(1 << 16, 5.0)
+    thread = feed(far, *[b"x" * 10_000] * 20, pause=0.0)
+    view = memoryview(bytearray(100_000))
+    assert wire.read_into(view, 5.0) > 10_000
+    thread.join()
+
+
+def test_a_pause_hands_over_what_is_here(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.sendall(b"abc")
+    assert wire.read_into(memoryview(bytearray(10)), 5.0) == 3
+
+
+def test_an_end_is_0_bytes(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.sendall(b"abc")
+    far.close()
+    view = memoryview(bytearray(10))
+    assert [wire.read_into(view, 5.0), wire.read_into(view, 5.0)] == [3, 0]
+
+
+def test_a_stall_is_a_timeout(ends: tuple[Wire, socket.socket]) -> None:
+    wire, _ = ends
+    with pytest.raises(TimeoutError):
+        wire.read_into(memoryview(bytearray(10)), 0.05)
+
+
+@pytest.mark.parametrize("use", ["receive", "read_into"])
+def test_abort_ends_a_wait_in_another_thread(ends: tuple[Wire, socket.socket], use: str) -> None:
+    wire, _ = ends
+    threading.Timer(0.05, wire.abort).start()
+    with pytest.raises(ConnectionAbortedError):
+        wire.receive(10, 30.0) if use == "receive" else wire.read_into(memoryview(bytearray(10)), 30.0)
+    assert not wire.is_stale
+
+
+def test_sending_waits_for_room_and_not_for_ever(ends: tuple[Wire, socket.socket]) -> None:
+    wire, _ = ends
+    with pytest.raises(TimeoutError):
+        wire.send(b"x" * (32 << 20), 0.05)
+
+
+# --- idle wires ---
+
+
+def test_an_idle_wire_is_of_no_use_once_anything_comes(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.sendall(HEAD)
+    wire.receive(1 << 16, 5.0)
+    assert not wire.is_readable
+    far.sendall(b"x")
+    assert wire.is_readable
+
+
+@pytest.mark.parametrize("end", ["fin", "reset"])
+def test_stale_is_a_wire_that_answered_before_and_ends_without_a_byte(
+    ends: tuple[Wire, socket.socket], end: str
+) -> None:
+    wire, far = ends
+    far.sendall(HEAD)
+    wire.receive(1 << 16, 5.0)
+    assert not wire.is_stale
+    wire.send(b"GET", 5.0)
+    if end == "fin":
+        far.recv(100)  # closing with something unread is a reset
+    far.close()
+    with contextlib.suppress(ConnectionResetError):
+        assert wire.receive(1 << 16, 5.0) == b""
+    assert wire.is_stale
+
+
+def test_a_first_answer_that_does_not_come_is_not_stale(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.close()
+    assert wire.receive(1 << 16, 5.0) == b""
+    assert not wire.is_stale
+
+
+def test_an_answer_that_breaks_off_is_not_stale(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    far.sendall(HEAD)
+    wire.receive(1 << 16, 5.0)
+    wire.send(b"GET", 5.0)
+    far.recv(100)
+    far.sendall(HEAD[:10])
+    far.close()
+    wire.receive(1 << 16, 5.0)
+    assert wire.receive(1 << 16, 5.0) == b""
+    assert not wire.is_stale
+
+
+def test_whoever_made_a_wire_may_take_it_back() -> None:
+    near, far = socket.socketpair()
+    taken: list[Wire] = []
+
+    def take(wire: Wire) -> bool:
+        taken.append(wire)
+        return True
+
+    wire = Wire(near, take)
+    wire.close()
+    assert taken == [wire] and near.fileno() >= 0
+    wire.abort()
+    wire.close()
+    assert taken == [wire] and near.fileno() < 0
+    far.close()
+
+
+# --- racing ---
+
+
+class Silent(Service):
+    """Accepts, and says nothing."""
+
+    def serve(self, wire: FarWire, connection: int) -> None:
+        wire.receive()
+
+
+def leads_to(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Let every name lead to these addresses, in this order."""
+    found: list[Any] = []
+    for host, port in addresses:
+        found += socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    monkeypatch.setattr(sockets.socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize(("dead", "alive"), [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
+def test_an_address_that_does_not_answer_is_raced(
+    monkeypatch: pytest.MonkeyPatch, dead: str, alive: str
+) -> None:
+    with unanswered_port(dead) as port, Silent(alive) as service:
+        leads_to(monkeypatch, (dead, port), (alive, service.port))
+        started = time.monotonic()
+        with connect("x", 1, 30.0, never) as sock:
+            assert sock.getpeername()[:2] == (alive, service.port)
+        assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(("dead", "alive"), [("::1", "127.0.0.1"), ("127.0.0.1", "::1")])
+def test_an_address_that_refuses_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, dead: str, alive: str
+) -> None:
+    with Silent(alive) as service:
+        leads_to(monkeypatch, (dead, unused_port(dead)), (alive, service.port))
+        with connect("x", 1, 30.0, never) as sock:
+            assert sock.getpeername()[:2] == (alive, service.port)
+
+
+def test_the_favourite_address_wins_where_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Silent("::1") as first, Silent("127.0.0.1") as second:
+        leads_to(monkeypatch, ("::1", first.port), ("127.0.0.1", second.port))
+        with connect("x", 1, 30.0, never) as sock:
+            assert sock.getpeername()[1] == first.port
+        assert second.connections == 0
+
+
+def test_families_alternate() -> None:
+    def entry(family: socket.AddressFamily, name: str) -> tuple[Any, ...]:
+        return (family, socket.SOCK_STREAM, 6, "", (name, 1))
+
+    six, four = socket.AF_INET6, socket.AF_INET
+    found = [entry(six, "a"), entry(six, "b"), entry(six, "c"), entry(four, "d"), entry(four, "e")]
+    assert [address[0] for *_, address in sockets._interleave(found)] == ["a", "d", "b", "e", "c"]
+
+
+def test_all_refused_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    leads_to(monkeypatch, ("::1", unused_port("::1")), ("127.0.0.1", unused_port()))
+    with pytest.raises(ConnectionRefusedError):
+        connect("x", 1, 30.0, never)
+
+
+def test_a_deadline_holds_for_all_addresses_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    with unanswered_port("::1") as six, unanswered_port() as four:
+        leads_to(monkeypatch, ("::1", six), ("127.0.0.1", four))
+        with pytest.raises(TimeoutError):
+            connect("x", 1, 0.4, never)
+
+
+def test_a_stop_ends_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    with unanswered_port() as port:
+        leads_to(monkeypatch, ("127.0.0.1", port))
+        threading.Timer(0.05, stop.set).start()
+        with pytest.raises(ConnectionAbortedError):
+            connect("x", 1, 60.0, stop.is_set)
+
+
+def test_an_unknown_host_says_so() -> None:
+    with pytest.raises(socket.gaierror):
+        connect("no-such-host.invalid", 80, 5.0, never)

@@ -1,0 +1,238 @@
+"""The table of what an answer means for a transfer under way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartremote_cli.blocks import BLOCK
+from smartremote_cli.headers import (
+    EVERYTHING,
+    Answer,
+    Asked,
+    Failed,
+    Headers,
+    Identity,
+    Match,
+    NotModified,
+    Partial,
+    PreconditionFailed,
+    Unbelievable,
+    Unproven,
+    Unsatisfiable,
+    Whole,
+    read_answer,
+)
+from smartremote_cli.ranges import ByteRange
+from smartremote_cli.verdict import (
+    MOST_ODD,
+    AskFor,
+    Changed,
+    Confirmed,
+    Context,
+    Mixed,
+    Odd,
+    Otherwise,
+    PastEnd,
+    Refused,
+    Take,
+    judge,
+)
+
+SIZE = 1000
+ONE = Identity(SIZE, '"one"')
+TWO = Identity(SIZE, '"two"')
+WEAK = Identity(SIZE, 'W/"one"')
+BARE = Identity(SIZE)
+LONGER = Identity(SIZE + 1, '"one"')
+PART = ByteRange(100, 200)
+
+ASKED = Asked(range=PART)
+TAIL = Asked(suffix=100)
+
+FIRST = Context(ASKED, None)
+LATER = Context(ASKED, ONE, conditioned=True)
+STREAM = Context(EVERYTHING, ONE, streaming=True)
+GOING_ON = Context(ASKED, ONE, streaming=True, conditioned=True)
+
+
+def part(identity: Identity = ONE, body: ByteRange = PART) -> Partial:
+    return Partial(body, identity)
+
+
+def whole(identity: Identity = ONE, *, framed: bool = True, coding: str | None = None) -> Whole:
+    return Whole(identity, coding, framed)
+
+
+def take(identity: Identity = ONE) -> Take:
+    return Take(PART.start, PART.stop, identity)
+
+
+def take_whole(identity: Identity = ONE, *, framed: bool = True, coding: str | None = None) -> Take:
+    return Take(0, identity.size, identity, True, coding, framed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "at", "verdict"),
+    [
+        # The first answer is believed as it stands.
+        (part(), FIRST, take()),
+        (part(BARE), FIRST, take(BARE)),
+        (whole(), FIRST, take_whole()),
+        (whole(coding="gzip"), FIRST, take_whole(coding="gzip")),
+        (whole(framed=False), FIRST, take_whole(framed=False)),
+        (
+            part(Identity(None, '"one"')),
+            FIRST,
+            Otherwise.IN_ONE_PIECE,
+        ),  # a total of *: the length of all says it
+        # Later ones must be of the same version.
+        (part(), LATER, take()),
+        (part(Identity(None, '"one"')), LATER, take(Identity(None, '"one"'))),
+        (whole(), STREAM, take_whole()),
+        (part(), GOING_ON, take()),
+    ],
+)
+def test_believed_answers_are_taken(answer: Answer, at: Context, verdict: Take) -> None:
+    assert judge(answer, at) == verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "at", "kind"),
+    [
+        (part(TWO), LATER, Mixed),
+        (part(WEAK), LATER, Mixed),  # gone or weaker in the middle: mirrors, not one server
+        (part(BARE), LATER, Mixed),
+        (part(LONGER), LATER, Changed),
+        (part(replace(TWO, size=SIZE + 1)), LATER, Changed),
+        (whole(TWO), LATER, Mixed),
+        (whole(LONGER), LATER, Changed),
+        (whole(LONGER), STREAM, Changed),
+        (whole(TWO), replace(STREAM, strict=True), Mixed),
+        (part(TWO), GOING_ON, Mixed),
+        (part(LONGER), GOING_ON, Changed),
+        (part(), Context(ASKED, BARE), Mixed),
+    ],
+)
+def test_what_is_of_another_version_is_never_taken(answer: Answer, at: Context, kind: type) -> None:
+    assert isinstance(judge(answer, at), kind)
+
+
+@pytest.mark.parametrize(
+    ("answer", "at", "verdict"),
+    [
+        # A 200 with the same validator is asked again once without the precondition, then believed.
+        (whole(), LATER, Otherwise.UNCONDITIONALLY),
+        (whole(BARE), LATER, Otherwise.UNCONDITIONALLY),
+        (whole(), replace(LATER, again=True), Otherwise.USE_AS_STREAM),
+        (PreconditionFailed(), LATER, Otherwise.UNCONDITIONALLY),
+        (PreconditionFailed(), replace(LATER, conditioned=False), Refused()),
+        # A cached copy of another version: the part that is wanted is asked for.
+        (whole(), Context(ASKED, None, conditioned=True), Otherwise.UNCONDITIONALLY),
+        (NotModified(ONE), Context(Asked(range=PART, conditional=True), None, conditioned=True), Confirmed()),
+        # Suffixes are often mistreated.
+        (whole(), Context(TAIL, None), AskFor(Asked(range=ByteRange(900, 1000)))),
+        (part(body=ByteRange(900, 1000)), Context(TAIL, None), Take(900, 1000, ONE)),
+        (part(body=ByteRange(0, 100)), Context(TAIL, None), AskFor(Asked(range=ByteRange(900, 1000)))),
+        (part(Identity(None), ByteRange(0, 100)), Context(TAIL, None), Otherwise.IN_ONE_PIECE),
+        (Unsatisfiable(SIZE), Context(TAIL, None), AskFor(Asked(range=ByteRange(900, 1000)))),
+        (Failed(501), Context(TAIL, None), AskFor(Asked(range=ByteRange(0, BLOCK)))),
+        (Failed(501), FIRST, Refused()),
+        (whole(Identity(0)), Context(TAIL, None), Take(0, 0, Identity(0), whole=True)),
+        # 416 never means done.
+        (Unsatisfiable(50), FIRST, PastEnd(50)),
+        (Unsatisfiable(50), replace(FIRST, asked=replace(ASKED, inside=True)), Otherwise.IN_ONE_PIECE),
+        (Unsatisfiable(SIZE), FIRST, Otherwise.IN_ONE_PIECE),
+        (Unsatisfiable(None), FIRST, Otherwise.IN_ONE_PIECE),
+        (Unsatisfiable(0), Context(Asked(range=ByteRange(0, 100)), None), Otherwise.IN_ONE_PIECE),
+        (Unsatisfiable(50), LATER, Otherwise.IN_ONE_PIECE),
+        # A stream that broke goes on where both versions are proven, else from byte 0.
+        (part(BARE), replace(GOING_ON, known=BARE), Otherwise.IN_ONE_PIECE),
+        (whole(TWO), STREAM, take_whole(TWO)),
+        (Failed(404), FIRST, Refused()),
+        (Failed(503), LATER, Refused()),
+    ],
+)
+def test_the_next_question(answer: Answer, at: Context, verdict: object) -> None:
+    assert judge(answer, at) == verdict
+
+
+def test_unbelievable_answers_are_asked_for_again_and_then_without_ranges() -> None:
+    answer = Unbelievable("nonsense")
+    assert judge(answer, LATER) == Odd("nonsense", final=False)
+    assert judge(answer, replace(LATER, odd=MOST_ODD - 1)) is Otherwise.IN_ONE_PIECE
+    assert judge(answer, STREAM) == Odd("nonsense", final=False)
+    assert judge(answer, replace(STREAM, odd=MOST_ODD - 1)) == Odd("nonsense", final=True)
+
+
+def test_an_unproven_body_is_asked_for_without_range_at_once() -> None:
+    assert judge(Unproven("x"), FIRST) is Otherwise.IN_ONE_PIECE
+    assert judge(Unproven("x"), LATER) is Otherwise.IN_ONE_PIECE
+    assert judge(Unproven("x"), STREAM) == Odd("x", final=True)
+    assert judge(Unsatisfiable(None), STREAM) == Odd("416 to a request without Range", final=True)
+
+
+def test_a_whole_that_contradicts_what_its_parts_said_is_refused() -> None:
+    verdict = judge(whole(), replace(FIRST, asked=EVERYTHING, streaming=True, rumour=SIZE + 1))
+    assert isinstance(verdict, Odd) and verdict.final
+    assert judge(whole(), replace(FIRST, asked=EVERYTHING, streaming=True, rumour=SIZE)) == take_whole()
+
+
+TAGS = st.sampled_from([None, '"one"', '"two"', 'W/"one"', 'W/"two"'])
+DATES = st.sampled_from([None, "Wed, 01 Jan 2025 00:00:00 GMT", "Thu, 02 Jan 2025 00:00:00 GMT"])
+SIZES = st.sampled_from([None, 0, 99, 200, 1000])
+IDENTITIES = st.builds(Identity, SIZES, TAGS, DATES, settled=st.booleans())
+SPANS = st.sampled_from([ByteRange(0, 1), PART, ByteRange(100, 201), ByteRange(0, 1000)])
+ANSWERS = st.one_of(
+    st.builds(Partial, SPANS, IDENTITIES),
+    st.builds(Whole, IDENTITIES, st.sampled_from([None, "gzip"]), st.booleans()),
+    st.builds(Unsatisfiable, SIZES),
+    st.builds(NotModified, IDENTITIES),
+    st.just(PreconditionFailed()),
+    st.builds(Unproven, st.just("x")),
+    st.builds(Unbelievable, st.just("x"), SIZES),
+    st.builds(Failed, st.sampled_from([400, 404, 500, 501, 503])),
+)
+CONTEXTS = st.builds(
+    Context,
+    st.sampled_from([ASKED, TAIL, EVERYTHING, Asked(range=PART, conditional=True)]),
+    st.one_of(st.none(), IDENTITIES),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 3),
+    SIZES,
+)
+
+
+@given(ANSWERS, CONTEXTS)
+def test_nothing_is_taken_that_a_comparison_speaks_against(answer: Answer, at: Context) -> None:
+    verdict = judge(answer, at)
+    if not isinstance(verdict, Take):
+        return
+    assert isinstance(answer, (Partial, Whole))
+    known, now = at.known, verdict.identity
+    assert verdict.whole == isinstance(answer, Whole)
+    assert verdict.start == (answer.body.start if isinstance(answer, Partial) else 0)
+    if known is not None:
+        assert known.size is None or now.size is None or known.size == now.size
+        if isinstance(answer, Partial):
+            assert known.compare(now) is Match.SAME
+        else:
+            assert at.streaming
+            assert known.compare(now) is not Match.DIFFERENT or not at.strict
+    if isinstance(answer, Whole) and at.rumour is not None:
+        assert now.size in (None, at.rumour)
+
+
+@given(
+    st.integers(100, 999),
+    st.lists(st.tuples(st.text(max_size=12), st.text(max_size=30)), max_size=6),
+    CONTEXTS,
+)
+def test_any_answer_whatever_has_a_verdict(status: int, fields: list[tuple[str, str]], at: Context) -> None:
+    assert judge(read_answer(status, Headers(fields), at.asked), at) is not None
