@@ -213,6 +213,14 @@ class Transfer:
                 state.ledger.blocks.forget(part)
                 self.copy.forget(part)
 
+    def drop(self, part: ByteRange) -> None:
+        """Drop the blocks of a copy in memory that lie in *part*: they are missing again."""
+        state = self._state
+        with state.cond:
+            if state.ledger is not None and isinstance(self.copy, MemoryCopy):
+                state.ledger.blocks.forget(part)
+                self.copy.forget(part)
+
     def checkpoint(self) -> None:
         """Save the record now. Raises `LocalError`."""
         with self._state.cond:
@@ -239,6 +247,13 @@ class Transfer:
             if state.ledger is None or state.ledger.claims or self.size is None:
                 return False
             return state.error is None and state.is_satisfied(ByteRange(0, MAX_SIZE))
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether everything is read in one piece, and more is here than anybody wants by now."""
+        state = self._state
+        with state.cond:
+            return state.streaming and state.ledger is not None and not state.ledger.missing_wanted()
 
     def start_over(self) -> None:
         """Forget every block: the next `ensure` fetches everything anew, in one piece."""

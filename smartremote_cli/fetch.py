@@ -429,6 +429,7 @@ class Fetcher:
             return True
         with state.cond:
             state.odd, state.again = 0, False
+            claim.since = time.monotonic()  # its pace is that of the body
             state.patience.welcome()
             if verdict.whole:
                 self._begin_whole(verdict, claim)

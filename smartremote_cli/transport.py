@@ -150,7 +150,11 @@ class Transport:
         Only to its *own* origin goes what the caller's client has set: headers, cookies, authentication. Raises
         `AttemptFailed` for what another attempt may mend, `RefusedError` for what it will not.
         """
-        request = self._request(url, list(headers), own)
+        try:
+            request = self._request(url, list(headers), own)
+        except httpx.InvalidURL as error:
+            refusal = UsageError if own else RefusedError
+            raise refusal(redact(url), f"not a URL: {error}") from error
         release = self._take_slot(url)
         try:
             if self._client is not None:
@@ -437,7 +441,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        yield current
+        if not isinstance(current, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):  # waiting is no cause
+            yield current
         current = current.__cause__ or current.__context__
 
 

@@ -218,6 +218,11 @@ def row(
     return Row(name, make, as_set, other, **more)  # type: ignore[arg-type]
 
 
+def bind(make: Callable[..., list[Fault]], *values: object) -> Callable[[], list[Fault]]:
+    """Return *make* with these values, for rows that are made in a loop."""
+    return lambda: make(*values)
+
+
 def swap(to: Resource) -> Callable[[Server], None]:
     """Return what replaces the resource in the middle of things."""
 
@@ -273,7 +278,7 @@ CONNECTIONS = [
     *(
         row(
             f"{kind.__name__} {where} {how}",
-            lambda kind=kind, where=where, when=when: [kind(40, where, when=when())],
+            bind(lambda kind, where, when: [kind(40, where, when=when())], kind, where, when),
             code,
         )
         for kind in (faults.reset, faults.fin)
@@ -281,7 +286,11 @@ CONNECTIONS = [
         for how, when, code in (("twice", lambda: first(2), 0), ("always", lambda: faults.always, 3))
     ),
     *(
-        row(f"{kind.__name__} after {at} bytes, each time", lambda kind=kind, at=at: [kind(at)], requests=200)
+        row(
+            f"{kind.__name__} after {at} bytes, each time",
+            bind(lambda kind, at: [kind(at)], kind, at),
+            requests=200,
+        )
         for kind in (faults.reset, faults.fin)
         for at in (BLOCK - 1, BLOCK, BLOCK + 1, MIB, MIB + 1)
     ),
@@ -335,7 +344,7 @@ RANGES = [
     *(
         row(
             f"Content-Range {kind}, {how}",
-            lambda kind=kind, when=when: [faults.wrong_range(kind, when=when())],
+            bind(lambda kind, when: [faults.wrong_range(kind, when=when())], kind, when),
         )
         for kind in faults.WRONG_RANGES
         if kind != "total"
@@ -356,7 +365,7 @@ RANGES = [
     *(
         row(
             f"{kind.__name__} by {by}, {'said' if honest else 'hidden'}",
-            lambda k=kind, b=by, h=honest: [k(b, honest=h)],
+            bind(lambda k, b, h: [k(b, honest=h)], kind, by, honest),
             requests=90,
         )
         for kind in (faults.shorter, faults.longer, faults.earlier, faults.later)
@@ -365,17 +374,17 @@ RANGES = [
     ),
     row("displaced, all but the first", lambda: [faults.displaced(1, when=after(1))], 0, 5),
     *(
-        row(f"displaced by {by}, once", lambda by=by: [faults.displaced(by, when=nth(3))], 0, 5)
+        row(f"displaced by {by}, once", bind(lambda by: [faults.displaced(by, when=nth(3))], by), 0, 5)
         for by in (1, -1, BLOCK, MIB)
     ),
     row("multipart", lambda: [faults.multipart()]),
     row("multipart once", lambda: [faults.multipart(when=nth(2))]),
     *(
-        row(f"416 with {size}", lambda size=size: [faults.unsatisfiable(size)])
+        row(f"416 with {size}", bind(lambda size: [faults.unsatisfiable(size)], size))
         for size in ("right", None, 0, 100, 1 << 40)
     ),
     *(
-        row(f"416 with {size}, once", lambda size=size: [faults.unsatisfiable(size, when=nth(2))])
+        row(f"416 with {size}, once", bind(lambda size: [faults.unsatisfiable(size, when=nth(2))], size))
         for size in ("right", None, 0, 100, 1 << 40)
     ),
     row("part as 200", lambda: [faults.part_as_200()]),
@@ -431,7 +440,13 @@ VERSIONS = [
     row("shrinks", lambda: [faults.resized(-1000)], 5, versions=(ONE, ONE[:-1000], ONE[:-2000])),
     row("shrinks later", lambda: [faults.resized(-1000, when=after(2))], 5),
     *(
-        row(f"{name} {how}", lambda to=to, make=make: [make(swap(to))], codes, 5, versions=(ONE, TWO, LONGER))
+        row(
+            f"{name} {how}",
+            bind(lambda to, make: [make(swap(to))], to, make),
+            codes,
+            5,
+            versions=(ONE, TWO, LONGER),
+        )
         for name, to, codes in (
             ("replaced", NEXT, 0),
             ("forged", FORGED, 0),
@@ -552,11 +567,11 @@ FRAMING = [
     ),
     row("206 without length", lambda: [faults.header("Content-Length")]),
     *(
-        row(f"length {kind}", lambda kind=kind: [faults.wrong_length(kind)], 4)
+        row(f"length {kind}", bind(lambda kind: [faults.wrong_length(kind)], kind), 4)
         for kind in faults.WRONG_LENGTHS
     ),
     *(
-        row(f"length {kind}, once", lambda kind=kind: [faults.wrong_length(kind, when=nth(2))])
+        row(f"length {kind}, once", bind(lambda kind: [faults.wrong_length(kind, when=nth(2))], kind))
         for kind in faults.WRONG_LENGTHS
     ),
     row("length one too long", lambda: [length_off_by(1)], {3, 4}),
@@ -567,7 +582,7 @@ FRAMING = [
     row("HTTP/0.9", lambda: [faults.http09()], 4),
     row("HTTP/0.9 once", lambda: [faults.http09(when=nth(2))]),
     *(
-        row(f"head {name}", lambda head=head: [faults.raw(head)], 4)
+        row(f"head {name}", bind(lambda head: [faults.raw(head)], head), 4)
         for name, head in {
             "of noughts": b"\x00\x01\x02junk\r\n\r\n",
             "of HTTP/2": b"HTTP/2 200 OK\r\n\r\n",
@@ -592,7 +607,7 @@ DIGESTS = [
     *(
         row(
             f"{name} {algorithm}, {'right' if right else 'wrong'}",
-            lambda n=name, a=algorithm, r=right: [faults.digest(n, algorithm=a, right=r)],
+            bind(lambda n, a, r: [faults.digest(n, algorithm=a, right=r)], name, algorithm, right),
             0 if right else 7,
         )
         for name in ("Repr-Digest", "Content-Digest", "Digest")
@@ -602,8 +617,8 @@ DIGESTS = [
     *(
         row(
             f"{name} wrong at first",
-            lambda n=name: [faults.digest(n), faults.digest(n, right=False, when=nth(1))],
-        )  # type: ignore[arg-type]
+            bind(lambda n: [faults.digest(n), faults.digest(n, right=False, when=nth(1))], name),
+        )
         for name in ("Repr-Digest", "Content-Digest", "Digest")
     ),
     row("one answer's Repr-Digest alone, and wrong", lambda: [faults.digest(right=False, when=nth(2))], 7),
@@ -626,19 +641,19 @@ DIGESTS = [
 
 STATUS = [
     *(
-        row(str(code), lambda code=code: [faults.status(code)], 4)
+        row(str(code), bind(lambda code: [faults.status(code)], code), 4)
         for code in (201, 202, 203, 204, 205, 226, 300, 304, 305)
     ),
     *(
-        row(str(code), lambda code=code: [faults.status(code)], 4)
+        row(str(code), bind(lambda code: [faults.status(code)], code), 4)
         for code in (400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 413, 414, 417, 418, 421, 431, 451)
     ),
     *(
-        row(str(code), lambda code=code: [faults.status(code)], 3)
+        row(str(code), bind(lambda code: [faults.status(code)], code), 3)
         for code in (408, 425, 429, 500, 501, 502, 503, 504, 505, 511, 520, 599)
     ),
     *(
-        row(f"{code} once", lambda code=code: [faults.status(code, when=nth(2))])
+        row(f"{code} once", bind(lambda code: [faults.status(code, when=nth(2))], code))
         for code in (202, 204, 304, 408, 425, 429, 500, 501, 502, 503, 504)
     ),
     row("403 once", lambda: [faults.status(403, when=nth(3))]),
@@ -648,11 +663,15 @@ STATUS = [
     row("500 every third time", lambda: [faults.status(500, when=every(3))]),
     row("502 with a long body", lambda: [faults.status(502, b"x" * 3 * MIB, when=every(3))]),
     *(
-        row(f"Retry-After {value!r}", lambda value=value: [faults.retry_after(value, when=nth(1))])
+        row(f"Retry-After {value!r}", bind(lambda value: [faults.retry_after(value, when=nth(1))], value))
         for value in ("0", "1", "-1", "1.5", "soon", "", "Wed, 01 Jan 2020 00:00:00 GMT", "0x10", "1e9")
     ),
     *(
-        row(f"Retry-After {value[:40]!r}", lambda value=value: [faults.retry_after(value, when=nth(1))], 3)
+        row(
+            f"Retry-After {value[:40]!r}",
+            bind(lambda value: [faults.retry_after(value, when=nth(1))], value),
+            3,
+        )
         for value in ("301", "99999999", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT")
     ),
     row("Retry-After beyond reason, in the middle", lambda: [faults.retry_after("86400", when=nth(3))], 3),

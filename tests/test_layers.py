@@ -31,8 +31,9 @@ SHELL = """
     engine
     targets  file_target
     download  reading
-    open_file  remote_file
+    session  open_file  remote_file
     manager
+    filesystem
 """
 
 FACES = """
@@ -46,6 +47,7 @@ ORDER = [*PURE.split(), *SHELL.split(), *FACES.split(), "__init__", "__main__"]
 ONLY = {
     "httpx": {"transport", "manager"},
     "httpcore": {"transport"},
+    "fsspec": {"filesystem"},
     "rich": {"display", "cli"},
     "click": {"cli"},
     "platformdirs": {"cache", "cli"},

@@ -630,6 +630,23 @@ def test_a_reader_at_of_a_server_without_ranges(tmp_path: Path) -> None:
         assert len(server.requests) == 1
 
 
+def test_a_reader_at_of_a_server_without_ranges_keeps_a_bounded_part(tmp_path: Path) -> None:
+    size = 100 * MIB
+    content = Patterned(size)
+    with (
+        Server(Resource(content, ranges=False)) as server,
+        manager(tmp_path) as m,
+        m.reader_at(server.url()) as f,
+    ):
+        most = 0
+        for start in range(0, size, MIB):
+            assert f.read(MIB) == content.read(start, MIB)
+            most = max(most, f.blocks.held)
+        assert most * BLOCK <= 50 * MIB
+        assert len(server.requests) == 1
+        assert f.read_at(80 * MIB, 10) == content.read(80 * MIB, 10)
+
+
 def test_stat_and_blocks_tell_of_the_data_file(tmp_path: Path) -> None:
     with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), tmp_path / "file.bin") as f:
         assert f.blocks.held == 1  # the first block came with the answer

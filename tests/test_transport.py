@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -26,7 +27,16 @@ from smartremote_cli.ranges import ByteRange
 from smartremote_cli.remote import MOST_REDIRECTS, RESERVED, Remote, check_header, refusal
 from smartremote_cli.transport import Options, Response, Transport
 from tests import faults
-from tests.server import Certificates, Proxy, Server, make_certificates, pattern, unanswered_port, unused_port
+from tests.server import (
+    Certificates,
+    Proxy,
+    Server,
+    Where,
+    make_certificates,
+    pattern,
+    unanswered_port,
+    unused_port,
+)
 
 SIZE = 300_000
 DATA = pattern(SIZE)
@@ -432,12 +442,17 @@ def test_a_body_cut_short_is_a_failure(server: Server, framing: type) -> None:
 
 
 @pytest.mark.parametrize("where", ["before", "body"])
-def test_closing_the_transport_ends_what_is_under_way(server: Server, where: faults.Where) -> None:
+def test_closing_the_transport_ends_what_is_under_way(server: Server, where: Where) -> None:
     server.faults.append(faults.stall(where=where))
     with Transport() as transport:
         remote = Remote(server.url(), transport)
         ident = threading.get_ident()
-        threading.Timer(0.1, lambda: (transport.abort(ident), transport.close())).start()
+
+        def end() -> None:
+            transport.abort(ident)
+            transport.close()
+
+        threading.Timer(0.1, end).start()
         with pytest.raises((AttemptFailed, ClosedError)):
             read(remote.ask(PART))
     with pytest.raises(ClosedError):
@@ -505,12 +520,16 @@ def test_what_is_no_proxy_is_refused(server: Server, proxy: str) -> None:
     ("end", "me:hunter2", "close", AttemptFailed),
 ])  # fmt: skip
 def test_a_tunnel_that_is_not_opened(
-    certificates: Certificates, name: str, user: str, failure: int | str | None, kind: type[SmartRemoteError]
+    certificates: Certificates,
+    name: str,
+    user: str,
+    failure: int | Literal["close"] | None,
+    kind: type[SmartRemoteError],
 ) -> None:
     with (
         Server(DATA, tls=certificates.context()) as server,
         Proxy(user="me:hunter2", failure=failure) as proxy,
-    ):  # type: ignore[arg-type]
+    ):
         with pytest.raises(kind) as failed:
             fetch(server.url(), Options(proxy=proxy.url(user), cacert=str(certificates.ca)))
         assert "hunter2" not in str(failed.value)

@@ -15,6 +15,7 @@ import traceback
 from difflib import get_close_matches
 
 import click
+from click.shell_completion import CompletionItem
 
 from .. import __version__
 from ..errors import SmartRemoteError
@@ -55,6 +56,13 @@ class Commands(click.Group):
         if word not in COMMANDS and (alike := get_close_matches(word, COMMANDS, n=1)):
             ctx.fail(f"no command {word!r}: did you mean {alike[0]!r}?")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete the name of a command from the table, without importing any."""
+        found = [
+            CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
