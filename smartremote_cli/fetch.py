@@ -502,7 +502,9 @@ class Fetcher:
             if state.barrier is not None:
                 return
             if state.streaming and state.stream_resumes and not state.is_strict:
-                state.stream_resumes = False  # what goes on in the middle may be of another version: from byte 0
+                state.stream_resumes = (
+                    False  # what goes on in the middle may be of another version: from byte 0
+                )
                 return
             if state.ledger is None or state.is_strict or state.restarts:
                 flips = "; its answers are of several versions" if state.restarts else ""

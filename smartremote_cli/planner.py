@@ -44,7 +44,7 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A claim in flight, as seen by a thief: what is left of it, and its pace in bytes per second (0: nothing comes)."""
+    """A claim in flight, as seen by a thief: what is left of it, and its pace in bytes per second, 0 while idle."""
 
     left: ByteRange
     pace: float

@@ -136,7 +136,9 @@ class Receiver:
         before = claim.position
         gained, due = state.ledger.arrived(claim, min(offset, claim.stop))
         claim.received += count
-        if not state.streaming:
+        if claim.sample:
+            pass  # nothing new
+        elif not state.streaming:
             state.patience.arrived += claim.position - before
         elif claim.position > state.furthest:
             state.patience.arrived += claim.position - state.furthest

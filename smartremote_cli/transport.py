@@ -63,8 +63,8 @@ FOREIGN = (
 # A failure of TLS while the connection is made is for good, a later one is not.
 _CONNECTING = (httpx.ConnectError, httpcore.ConnectError)
 
-# A chunked body's end comes with its last bytes; for this many seconds it is waited for.
-_LAST_CHUNK = 0.1
+# So many seconds a saved connection is worth: for a chunked body's end, or a refusal's short body.
+_NOT_WORTH_MORE = 0.2
 
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -310,20 +310,36 @@ class Response:
 
     def finish(self) -> None:
         """Read the last, empty chunk of a body whose bytes are all here, so that the connection lives."""
-        stream = self._stream
-        if self.length is None and isinstance(stream, _Stream) and self.headers.all("transfer-encoding"):
-            stream.longest_wait = _LAST_CHUNK
-            with contextlib.suppress(SmartRemoteError):
+        if (
+            self.length is None
+            and isinstance(self._stream, _Stream)
+            and self.headers.all("transfer-encoding")
+        ):
+            with self._hurrying():
                 self.read_into(memoryview(bytearray(1)))
-            stream.longest_wait = None
 
     def skip(self, most: int) -> None:
         """Read the rest of the body and drop it where it is announced and short, so that the connection lives."""
         if 0 < self._left <= most:
             view = memoryview(bytearray(min(self._left, 64 * 1024)))
-            with contextlib.suppress(SmartRemoteError):
+            with self._hurrying():
                 while self.read_into(view):
                     pass
+
+    @contextlib.contextmanager
+    def _hurrying(self) -> Iterator[None]:
+        """Read what is of no use but for the connection's sake: without patience, and without complaint."""
+        stream, timeout = self._stream, self._timeout
+        self._timeout = min(timeout, _NOT_WORTH_MORE)
+        if isinstance(stream, _Stream):
+            stream.longest_wait = self._timeout
+        try:
+            with contextlib.suppress(SmartRemoteError):
+                yield
+        finally:
+            self._timeout = timeout
+            if isinstance(stream, _Stream):
+                stream.longest_wait = None
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it."""
