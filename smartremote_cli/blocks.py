@@ -98,9 +98,10 @@ class BlockMap:
         blocks = self.inside(arrived)
         if not blocks:
             return 0
-        before = self.bytes_held
+        new = len(blocks) - self.held_in(blocks.start, blocks.stop)
+        ends = blocks.stop * BLOCK > self.size and blocks.stop - 1 not in self._bits
         self._bits.add_range(blocks.start, blocks.stop)
-        return self.bytes_held - before
+        return new * BLOCK - (blocks.stop * BLOCK - self.size if ends else 0)
 
     def forget(self, damaged: ByteRange) -> None:
         """Mark every block that *damaged* touches as missing."""

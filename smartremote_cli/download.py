@@ -117,10 +117,12 @@ class Download:
                 raise
             except RemoteChangedError as error:
                 if not self._wishes.restart_on_change or attempt == _MOST_RESTARTS - 1:
+                    error.hint = error.hint or "--on-change restart drops what is held and starts over"
                     raise
                 self._listener(Notice(f"{error}: starting over"))
                 if self.transfer is not None:
                     self.transfer.stop()
+                    self.transfer.outlast()
                 self._target.give_up_held()
         raise AssertionError("unreachable")
 

@@ -281,6 +281,13 @@ class Transfer:
         if self._checkpoints is not None:
             self._checkpoints.finish(max(0.05, deadline - time.monotonic()))
 
+    def outlast(self) -> None:
+        """After `stop`, wait for the last worker, so that nothing of this transfer is written any more."""
+        state = self._state
+        with state.cond:
+            while state.threads:
+                state.cond.wait(_LOOK)
+
     def _check(self) -> None:
         if self._state.error is not None:
             raise self._state.error

@@ -106,7 +106,6 @@ class RemoteChangedError(RemoteFailure):
     """The resource is not the one that the held blocks came from."""
 
     exit_code = 5
-    hint = "--on-change restart drops what is held and starts over"
 
 
 class ForeignFileError(SmartRemoteError, FileExistsError):

@@ -18,7 +18,7 @@ from .errors import (
     SmartRemoteError,
 )
 from .events import Listener, Notice, ignore
-from .files import holes
+from .files import Handle, holes, local
 from .headers import Asked, Identity, Match
 from .leftovers import inspect, load_record
 from .part import Record
@@ -45,7 +45,12 @@ class ExistingFile:
         self.blocks = BlockMap(size)
         if size:
             self.blocks.hold(ByteRange(0, size))
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with local(path):
+            self._handle = Handle(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+
+    @property
+    def descriptor(self) -> int:
+        return self._handle.descriptor
 
     def settle(self, identity: Identity) -> None:
         """Take note of the identity; the file stays as it is."""
@@ -55,7 +60,16 @@ class ExistingFile:
         raise ForeignFileError(self.path, "a file of that name exists and is not this resource")
 
     def read(self, wanted: ByteRange) -> bytes:
-        return os.pread(self.descriptor, len(wanted), wanted.start)
+        """Return the bytes of *wanted*; `LocalError` when the file was cut meanwhile."""
+        data = bytearray()
+        with local(self.path), self._handle.using() as descriptor:
+            while len(data) < len(wanted):
+                at = wanted.start + len(data)
+                part = os.pread(descriptor, min(wanted.stop - at, planner.MIB), at)
+                if not part:
+                    raise LocalError(self.path, f"the file was cut at {at} bytes")
+                data += part
+        return bytes(data)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(0, self.blocks.bits, self.identity)
@@ -67,10 +81,15 @@ class ExistingFile:
         """Do nothing: the file stays as it is."""
 
     def holes(self) -> list[ByteRange]:
-        return list(holes(self.descriptor, self.blocks.size))
+        with self._handle.using() as descriptor:
+            return list(holes(descriptor, self.blocks.size))
+
+    def forked(self) -> None:
+        """Go on in a child process: the lock may be held by a thread that is not here."""
+        self._handle = Handle(self.descriptor, self.path)
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        self._handle.close()
 
 
 class FileTarget:
@@ -171,7 +190,7 @@ class FileTarget:
             copy.close()
 
     def forked(self) -> None:
-        if isinstance(self.copy, LocalCopy):
+        if self.copy is not None:
             self.copy.forked()
 
     def give_up_held(self) -> None:

@@ -22,7 +22,6 @@ from .ranges import ByteRange
 from .remote import Remote
 from .session import Session
 from .state import Policy
-from .storage import LocalCopy
 from .targets import Target
 from .transport import Transport
 
@@ -135,8 +134,9 @@ class OpenFile:
         size = self.size
         with self._session.lock:
             copy = self._session.copy
-        if isinstance(copy, LocalCopy):
-            found = os.fstat(copy.descriptor)
+        descriptor = getattr(copy, "descriptor", None)
+        if descriptor is not None:
+            found = os.fstat(descriptor)
             if found.st_size == size:
                 return found
             return os.stat_result([*found[:6], size, *found[7:]])

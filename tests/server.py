@@ -966,13 +966,14 @@ class Proxy(Service):
         if self.user and seen.header("Proxy-Authorization") != basic(self.user):
             seen.status = 407
             return Reply.of(407, b"who are you?\n", [("Proxy-Authenticate", 'Basic realm="proxy"')])
-        if self.failure == "reset":
+        failure = self.failure  # once: a client that is reset may change it
+        if failure == "reset":
             wire.reset()
-        if isinstance(self.failure, str):
+        if isinstance(failure, str):
             raise HangUpError
-        if self.failure is not None:
-            seen.status = self.failure
-            return Reply.of(self.failure, b"the proxy will not\n")
+        if failure is not None:
+            seen.status = failure
+            return Reply.of(failure, b"the proxy will not\n")
         return None
 
     def _reach(self, there: tuple[str, int]) -> Wire | None:

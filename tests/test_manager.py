@@ -75,6 +75,17 @@ def test_a_complete_file_costs_a_look(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file.bin"]
 
 
+def test_a_complete_file_that_is_cut_meanwhile_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(DATA)
+    with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), path) as f:
+        assert f.read(10) == DATA[:10]
+        assert f.stat().st_ino == path.stat().st_ino
+        os.truncate(path, MIB)
+        with pytest.raises(errors.LocalError):
+            f.read()
+
+
 def test_somebody_elses_file_is_refused_and_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     for theirs in (b"something else", OTHER):
