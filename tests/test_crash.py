@@ -353,7 +353,8 @@ def trusted(state: power.State, data: power.File | None, record: Record) -> tupl
     for block in record.bits:
         start, stop = block * BLOCK, min((block + 1) * BLOCK, SIZE)
         if len(data.data) >= stop:
-            assert data.data[start:stop] == content[start:stop], f"block {block} is wrong {state}"
+            right = data.data[start:stop] == content[start:stop]  # apart: pytest would print the difference
+            assert right, f"block {block} is wrong {state}"
             held.add(block)
     return held, record.identity.etag
 
