@@ -13,13 +13,14 @@ import itertools
 import threading
 import time
 
+from .attempts import Opener
 from .blocks import BLOCK, MAX_SIZE
 from .checkpoints import Checkpointer
 from .copies import Copy
 from .digests import Digest
 from .errors import ClosedError
 from .events import Listener, ignore
-from .fetch import Fetcher, Opener
+from .fetch import Fetcher
 from .headers import Asked, Identity
 from .limiter import Limiter
 from .memory_copy import MemoryCopy

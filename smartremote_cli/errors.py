@@ -102,6 +102,14 @@ class OffsetError(RefusedError, ValueError):
     """An offset lies past the end of the resource."""
 
 
+class PastEndError(OffsetError):
+    """What was asked for begins past the end; *size* is what the server says."""
+
+    def __init__(self, what: str, size: int) -> None:
+        super().__init__(what, f"the offset lies past the end, at {size} bytes")
+        self.size = size
+
+
 class RemoteChangedError(RemoteFailure):
     """The resource is not the one that the held blocks came from."""
 

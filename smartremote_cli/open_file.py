@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator
 
 from .blocks import MAX_SIZE, BlockMap
 from .engine import Transfer
-from .errors import ClosedError, RemoteChangedError, SmartRemoteError
+from .errors import ClosedError, PastEndError, RemoteChangedError, SmartRemoteError
 from .events import Listener, Snapshot
-from .fetch import PastEndError
 from .memory_copy import MemoryCopy
 from .ranges import ByteRange
 from .remote import Remote

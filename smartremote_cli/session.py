@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator
 from .blocks import BLOCK, MAX_SIZE
 from .copies import Copy
 from .engine import Transfer
-from .errors import ClosedError, RemoteChangedError
+from .errors import ClosedError, PastEndError, RemoteChangedError
 from .events import Listener
-from .fetch import PastEndError
 from .limiter import Limiter
 from .memory_copy import MemoryCopy
 from .ranges import ByteRange

@@ -14,7 +14,6 @@ import socket
 import ssl
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -32,8 +31,10 @@ from .errors import (
     UsageError,
 )
 from .headers import Headers, Unbelievable, content_length
-from .sockets import GarbledError, Wire, connect
+from .sockets import GarbledError, Wire
+from .tls import tls_context
 from .urls import credentials_of, redact, without_credentials
+from .wires import Wires
 
 # httpx imports its own command line, 47 ms of click, rich and pygments, unless that import fails.
 _absent = sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
@@ -65,13 +66,6 @@ _CONNECTING = (httpx.ConnectError, httpcore.ConnectError)
 
 # So many seconds a saved connection is worth: for a chunked body's end, or a refusal's short body.
 _NOT_WORTH_MORE = 0.2
-
-_BUNDLES = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/ca-bundle.pem",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +129,14 @@ class Transport:
         with self._lock:
             pools = list(self._pools.values())
         for pool in pools:
-            pool.backend.abort(thread)
+            pool.backend.wires.abort(thread)
 
     def prune(self) -> None:
         """Close connections that were idle for too long."""
         with self._lock:
             pools = list(self._pools.values())
         for pool in pools:
-            pool.backend.prune()
+            pool.backend.wires.prune()
 
     def send(self, url: str, headers: Iterable[tuple[str, str]], *, own: bool = False) -> Response:
         """Send one GET and return its answer once the head is whole. Redirects are not followed.
@@ -194,7 +188,7 @@ class Transport:
             try:
                 return pool.handle_request(request)
             except FOREIGN:
-                if not pool.backend.was_stale():
+                if not pool.backend.wires.was_stale():
                     raise
 
     def _take_slot(self, url: str) -> Callable[[], None]:
@@ -426,32 +420,6 @@ def translate(error: BaseException, url: str, *, in_head: bool = False) -> Smart
     return AttemptFailed(name, reason.rstrip(".").lower() or "the connection broke")
 
 
-def tls_context(cacert: str | None, insecure: bool) -> ssl.SSLContext:
-    """Return a client context: the system's store, SSL_CERT_FILE and SSL_CERT_DIR, or *cacert* alone.
-
-    Where OpenSSL was built for another system's paths, the usual bundles and then certifi's are tried.
-    """
-    if insecure:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    if cacert is not None:
-        try:
-            return ssl.create_default_context(cafile=cacert)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError("--cacert", f"{cacert} cannot be read as certificates") from error
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile or paths.capath:
-        return ssl.create_default_context()
-    bundle = next((path for path in _BUNDLES if os.path.exists(path)), None)
-    if bundle is None:
-        import certifi
-
-        bundle = certifi.where()
-    return ssl.create_default_context(cafile=bundle)
-
-
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     current: BaseException | None = error
@@ -517,7 +485,7 @@ class _Pool(httpx.BaseTransport):
 
     def close(self) -> None:
         self._pool.close()
-        self.backend.close()
+        self.backend.wires.close()
 
 
 class _Body(httpx.SyncByteStream):
@@ -577,19 +545,15 @@ class _Stream(httpcore.NetworkStream):
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Makes wires, and keeps those whose last body was drained to its end for the next request.
+    """Hands httpcore our own wires.
 
-    httpcore never saw such a body and closes the connection; the wire then comes back here. Through a proxy a
-    wire is bound to more than host and port, so that it is not kept.
+    httpcore never sees a body that was drained, and closes the connection; the wire then goes back to `wires`.
+    Through a proxy a wire is bound to more than host and port, so that it is not kept.
     """
 
     def __init__(self, reuses: bool, stopped: Callable[[], bool], idle: float) -> None:
         self._reuses = reuses
-        self._stopped = stopped
-        self._longest_idle = idle
-        self._lock = threading.Lock()  # guards _idle and _wires
-        self._idle: dict[tuple[str, int], list[tuple[float, Wire]]] = {}
-        self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
+        self.wires = Wires(reuses, stopped, idle)
 
     def connect_tcp(
         self,
@@ -599,61 +563,8 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        wire = self._take(host, port)
-        if wire is None:
-            with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError):
-                sock = connect(host, port, timeout, self._stopped)
-            wire = Wire(sock, (lambda it: self._give_back(host, port, it)) if self._reuses else None)
-        with self._lock:
-            self._wires.add(wire)
-        return _Stream(wire, drains=self._reuses)
-
-    def abort(self, thread: int | None) -> None:
-        for wire in self._wires_of(thread):
-            wire.abort()
-
-    def was_stale(self) -> bool:
-        """Whether this thread's connection was one used before, and ended before a byte of the last answer."""
-        return any(wire.is_stale for wire in self._wires_of(threading.get_ident()))
-
-    def _wires_of(self, thread: int | None) -> list[Wire]:
-        with self._lock:
-            return [wire for wire in self._wires if wire.user == thread]
-
-    def prune(self) -> None:
-        limit = time.monotonic() - self._longest_idle
-        with self._lock:
-            old = [wire for wires in self._idle.values() for since, wire in wires if since < limit]
-            for key, wires in self._idle.items():
-                self._idle[key] = [entry for entry in wires if entry[0] >= limit]
-        for wire in old:
-            wire.discard()
-
-    def close(self) -> None:
-        with self._lock:
-            wires = [wire for wires in self._idle.values() for _, wire in wires]
-            self._idle.clear()
-        for wire in wires:
-            wire.discard()
-
-    def _take(self, host: str, port: int) -> Wire | None:
-        self.prune()
-        while True:
-            with self._lock:
-                wires = self._idle.get((host, port))
-                if not wires:
-                    return None
-                wire = wires.pop()[1]
-            if not wire.is_readable:
-                return wire
-            wire.discard()  # the server ended it, or sent what nobody asked for
-
-    def _give_back(self, host: str, port: int, wire: Wire) -> bool:
-        if not wire.reusable or self._stopped():
-            return False
-        with self._lock:
-            self._idle.setdefault((host, port), []).append((time.monotonic(), wire))
-        return True
+        with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError):
+            return _Stream(self.wires.connect(host, port, timeout), drains=self._reuses)
 
 
 @contextlib.contextmanager

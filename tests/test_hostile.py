@@ -1202,3 +1202,23 @@ def test_the_command_says_one_line_and_no_secret(
     if code == 0:
         assert tool.read() == ONE
         assert tool.files == ["file.bin"]
+
+
+# --- as many connections as the host allows ---
+
+
+@pytest.mark.parametrize("refusal", [503, 429, "reset"])
+def test_a_host_that_allows_two_gets_two(tmp_path: Path, refusal: int | Literal["reset"]) -> None:
+    together = []
+
+    def note(server: Server) -> None:
+        together.append(server.active)
+
+    with Server(CONTENT) as server:
+        server.faults += [faults.limit(2, refusal), faults.pace(6 * MIB), faults.at(note, 100_000)]
+        run = download(server.url(), tmp_path / "file.bin")
+        refused = [seen for seen in server.requests if seen.status not in (200, 206)]
+    judge_run(run, (ONE,))
+    assert run.code == 0, run.said
+    assert max(together) == 2
+    assert len(refused) <= 12

@@ -26,8 +26,8 @@ PURE = """
 # One kind of I/O each.
 SHELL = """
     files  leftovers  memory_copy  storage  cache
-    limiter  idle  sockets  transport  remote
-    state  checkpoints  receive  fetch
+    limiter  idle  sockets  wires  tls  transport  remote
+    state  checkpoints  receive  attempts  fetch
     engine
     targets  file_target
     download  reading

@@ -64,7 +64,7 @@ def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
 
 
 def _copy(reader: Reader, offset: int, length: int | None, out: Output) -> None:
-    from ..fetch import PastEndError
+    from ..errors import PastEndError
 
     try:
         size = reader.open(offset, length)
