@@ -107,6 +107,10 @@ class BlockMap:
         """Mark every block that *damaged* touches as missing."""
         self._bits.remove_range(damaged.start // BLOCK, blocks_in(damaged.stop))
 
+    def drop(self, bits: BitMap) -> None:
+        """Mark the blocks of *bits* as missing."""
+        self._bits -= bits
+
     def clear(self) -> None:
         self._bits.clear()
 

@@ -20,6 +20,7 @@ from .leftovers import inspect, load_record, record_path
 from .part import Record, decode
 from .sizes import parse_size
 from .storage import LocalCopy
+from .sums import sums_path
 
 DEFAULT_SIZE = 2 * 1024**3
 
@@ -86,7 +87,7 @@ class Cache:
                 return LocalCopy.reopen(path, url, record, shared=True)
             # Who reads the old version goes on reading its own file. The names are gone for good before they are
             # given again: no power cut may leave one version's record beside the other's data.
-            remove(path, record_path(path), _whole_path(path))
+            remove(path, record_path(path), _whole_path(path), sums_path(path))
             return LocalCopy.create(path, url, identity, shared=True)
 
     def touch(self, url: str) -> None:
@@ -129,6 +130,8 @@ class Cache:
                         with contextlib.suppress(OSError):
                             record = os.stat(name)
                             used, more = record.st_mtime, record.st_blocks * 512
+                    with contextlib.suppress(OSError):
+                        more += os.stat(sums_path(item.path)).st_blocks * 512
                     yield used, data.st_blocks * 512 + more, item.path
 
 
@@ -173,9 +176,9 @@ def _remove_unused(path: str) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(path)
-        for record in (record_path(path), _whole_path(path)):
+        for beside in (sums_path(path), record_path(path), _whole_path(path)):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(record)
+                os.unlink(beside)
         return True
     except OSError:
         return False

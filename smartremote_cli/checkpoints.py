@@ -39,9 +39,10 @@ class Checkpointer:
                     state.cond.wait(EVERY_SECONDS if state.dirty else None)
                 ending = state.stopping
                 dirty, state.dirty = state.dirty, 0
+                touched = state.touched
                 snapshot = state.snapshot()
             try:
-                if dirty:
+                if dirty or (ending and touched):  # the last record is to fit the file as it is left
                     state.copy.checkpoint(snapshot)
             except SmartRemoteError as error:
                 self._fail(error)

@@ -16,12 +16,14 @@ from .ranges import ByteRange
 class Snapshot:
     """Which blocks of what were written at one moment, to be recorded. A later one has a higher *number*.
 
-    Both are taken together: blocks of one version must not be recorded as another's.
+    Both are taken together: blocks of one version must not be recorded as another's. *compared* says that what
+    had to be compared, before an earlier run's blocks are trusted, was.
     """
 
     number: int
     bits: BitMap
     identity: Identity
+    compared: bool = True
 
 
 class Copy(Protocol):

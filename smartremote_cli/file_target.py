@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
+from pyroaring import BitMap
+
 from . import planner
 from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .cache import Cache
@@ -31,8 +33,9 @@ from .targets import FIRST, first_of_nothing, meet_again
 from .transport import Response
 from .urls import file_name
 
-# How many held blocks are compared where nothing else proves that they are of this resource.
+# How many held blocks are compared where nothing else proves that they are of this resource,
 SAMPLES = 8
+LOOKS = 4  # and how many are looked into where only the data file is in doubt
 MOST_HOLES = 64
 
 
@@ -179,7 +182,7 @@ class FileTarget:
             self.copy.unfinish()
             return self.copy
         self.copy.close()
-        copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
+        copy = self._reopen(path, self._record)
         copy.checkpoint(copy.snapshot())
         self.copy = copy
         return copy
@@ -213,7 +216,7 @@ class FileTarget:
         if self._overwrite:
             self._record = None
         elif self._record is not None:
-            copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
+            copy = self._reopen(path, self._record)
             self._record = load_record(path)  # it may have changed before the lock was ours
             if self._record is None:
                 copy.close()
@@ -223,6 +226,12 @@ class FileTarget:
         elif on_disk is not None and on_disk.marked and self._named:
             decide(path, on_disk, None, Identity(None))
 
+    def _reopen(self, path: str, record: Record) -> LocalCopy:
+        def tell(text: str) -> None:
+            self._listener(Notice(text))
+
+        return LocalCopy.reopen(path, self._remote.url, record, sync=self._sync, tell=tell)
+
     def _first_of_resumed(self, copy: LocalCopy, offset: int, length: int | None) -> Asked:
         blocks, record = copy.blocks, self._record
         if not blocks.held:
@@ -231,6 +240,8 @@ class FileTarget:
         proven = identity is not None and identity.has_validator and identity.size is not None
         wanted = ByteRange(offset, offset + length) if offset >= 0 and length else None
         gap = next(blocks.missing(wanted), None) or next(blocks.missing(), None)
+        if proven and not self._other_url and copy.unvouched:
+            return Asked(range=_looks(copy)[0], inside=True)
         if not proven or self._other_url or gap is None:
             return Asked(range=self._samples(copy)[0], inside=True)
         run = ByteRange(gap.start, min(gap.stop, gap.start + FIRST))
@@ -263,7 +274,7 @@ class FileTarget:
     def _open_resumed(self, path: str, identity: Identity, start: Start) -> Opened:
         if self.copy is None:
             assert self._record is not None
-            self.copy = LocalCopy.reopen(path, self._remote.url, self._record, sync=self._sync)
+            self.copy = self._reopen(path, self._record)
         copy = self.copy
         assert isinstance(copy, LocalCopy)
         copy.url = self._remote.url
@@ -272,11 +283,12 @@ class FileTarget:
         if self._other_url:
             text = "compared by size and samples, for the validators of another URL prove nothing"
             self._listener(Notice(f"{self._remote.name}: {text}"))
-        samples = tuple(self._samples(copy)) if start is Start.SAMPLE and copy.blocks.held else ()
+        samples = _looks(copy) if start is Start.RESUME else self._samples(copy) if copy.blocks.held else []
         return Opened(
             copy,
             resumed=copy.blocks.held > 0,
-            samples=samples,
+            samples=tuple(samples),
+            doubtful=copy.unvouched if start is Start.RESUME else BitMap(),
             mismatch=lambda why: RemoteChangedError(path, f"the resource is not the one held: {why}"),
         )
 
@@ -303,6 +315,12 @@ class FileTarget:
                         copy.blocks.hold(part)
             finally:
                 cached.close()
+
+
+def _looks(copy: LocalCopy) -> list[ByteRange]:
+    """Return what of the blocks that nothing vouches for is compared, where the resource is known to be the same."""
+    doubtful = planner.samples(BlockMap.fitting(copy.blocks.size, copy.unvouched), LOOKS)
+    return [ByteRange(block.start, min(block.start + planner.SEAM, block.stop)) for block in doubtful]
 
 
 def _to_be_compared(existing: ExistingFile) -> Opened:

@@ -106,6 +106,21 @@ def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
     return descriptor
 
 
+def is_alone(descriptor: int) -> bool:
+    """Return whether no other process has the open file, locked as shared, in use.
+
+    Call it under the folder's lock: for a moment the file may be without its lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return True
+
+
 def open_nameless(folder: str) -> int:
     """Open a new file in *folder* that has no name: it is gone when it is closed."""
     descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
@@ -246,8 +261,9 @@ def holes(descriptor: int, size: int) -> Iterator[ByteRange]:
 
 def mark(descriptor: int) -> None:
     """Put the mark of an unfinished file on it; not every file system, nor system, has such attributes."""
-    with contextlib.suppress(OSError, AttributeError):
-        os.setxattr(descriptor, MARK, b"1")
+    if not is_marked(descriptor):  # a file that has it keeps its time of change
+        with contextlib.suppress(OSError, AttributeError):
+            os.setxattr(descriptor, MARK, b"1")
 
 
 def unmark(descriptor: int) -> None:
@@ -255,7 +271,7 @@ def unmark(descriptor: int) -> None:
         os.removexattr(descriptor, MARK)
 
 
-def is_marked(path: str) -> bool:
+def is_marked(path: str | int) -> bool:
     try:
         os.getxattr(path, MARK)
     except (OSError, AttributeError):

@@ -15,7 +15,7 @@ import itertools
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyroaring import BitMap
 
@@ -36,11 +36,15 @@ _PREFIX = b"\x80\x80\x08"  # zig-zag varint of 65536
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a part record says. *identity* and *url* are None when it was written without a trailer."""
+    """What a part record says. *identity* and *url* are None when it was written without a trailer.
+
+    *stamp* is the data file's time of change (st_ctime_ns) then: a file that has it still was not touched since.
+    """
 
     bits: BitMap
     identity: Identity | None = None
     url: str | None = None
+    stamp: int | None = field(default=None, compare=False)
 
 
 def encode(record: Record) -> bytes:
@@ -56,6 +60,7 @@ def encode(record: Record) -> bytes:
         "etag": record.identity.etag,
         "last_modified": record.identity.last_modified,
         "settled": record.identity.settled,
+        "data_ctime_ns": record.stamp,
     }
     text = json.dumps(facts, ensure_ascii=False).encode("utf-8", "backslashreplace")
     body += _HEAD.pack(MAGIC, VERSION, len(text)) + text
@@ -101,7 +106,7 @@ def _with_trailer(bits: BitMap, data: bytes, start: int, what: str) -> Record:
         raise DamagedError(what, "the record's facts are no JSON") from error
     if not isinstance(facts, dict):
         raise DamagedError(what, "the record's facts are no JSON object")
-    size, settled = facts.get("size"), facts.get("settled")
+    size, settled, stamp = facts.get("size"), facts.get("settled"), facts.get("data_ctime_ns")
     if size is not None and not (type(size) is int and 0 <= size <= MAX_SIZE):
         raise DamagedError(what, "the record's size is no number of bytes")
     if size is not None and bits and bits.max() >= blocks_in(size):  # Go leaves such bits, but no trailer
@@ -109,7 +114,8 @@ def _with_trailer(bits: BitMap, data: bytes, start: int, what: str) -> Record:
     url, etag, modified = (_text(facts, key, what) for key in ("url", "etag", "last_modified"))
     # Validators go out in requests: one that no server can have sent counts as absent, as it does in an answer.
     tag, date = well_formed_tag(etag), well_formed_date(modified)
-    return Record(bits, Identity(size, tag, date, settled=settled is True), url)
+    identity = Identity(size, tag, date, settled=settled is True)
+    return Record(bits, identity, url, stamp if type(stamp) is int else None)
 
 
 def _text(facts: dict[str, object], key: str, what: str) -> str | None:

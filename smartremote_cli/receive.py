@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 
+from pyroaring import BitMap
+
 from . import planner
 from .blocks import MAX_SIZE
 from .digests import of_content
@@ -136,6 +138,7 @@ class Receiver:
         before = claim.position
         gained, due = state.ledger.arrived(claim, min(offset, claim.stop))
         claim.received += count
+        state.touched = True
         if claim.sample:
             pass  # nothing new
         elif not state.streaming:
@@ -164,6 +167,9 @@ class Receiver:
             return
         why = _not_those(part)
         assert state.opened is not None and state.ledger is not None
+        if claim.sample and state.opened.doubtful:
+            self._drop(state.opened.doubtful)
+            return
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
         if not state.streaming or state.is_strict or not overrules:
@@ -189,6 +195,17 @@ class Receiver:
             self._forget(ByteRange(start, claim.position))
             claim.position = start
             state.dirty += 1
+
+    def _drop(self, doubtful: BitMap) -> None:
+        """Hold nothing of *doubtful* any more, on disk neither: it is not what the server has."""
+        state = self._state
+        with state.cond:
+            assert state.ledger is not None
+            state.copy.blocks.drop(doubtful)
+            state.before = state.before & state.copy.blocks.bits
+            state.ledger.samples.clear()
+            snapshot = state.snapshot()
+        state.copy.checkpoint(snapshot)
 
     def _forget(self, part: ByteRange) -> None:
         """Mark every block that *part* touches as missing. The guard is held."""

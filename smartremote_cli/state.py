@@ -25,13 +25,15 @@ class Opened:
     """What the opener made of the first answer: the copy to fill, and what must be compared before it is trusted.
 
     *resumed* copies hold bytes of an earlier run, so that a change cannot be mended by starting over.
-    *mismatch* makes the error for samples that differ.
+    *mismatch* makes the error for samples that differ; where there are *doubtful* blocks, those are dropped instead,
+    for the resource is the same and it must be the file that was changed.
     """
 
     copy: Copy
     resumed: bool = False
     samples: tuple[ByteRange, ...] = ()
     mismatch: Callable[[str], SmartRemoteError] | None = None
+    doubtful: BitMap = field(default_factory=BitMap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class State:
         self.error: SmartRemoteError | None = None
         self.stopping = False
         self.dirty = 0  # bytes of blocks that no checkpoint has seen
+        self.touched = False  # something was written that no checkpoint has seen
 
     @property
     def is_leaving(self) -> bool:
@@ -156,7 +159,9 @@ class State:
 
     def snapshot(self) -> Snapshot:
         """Return what is written, to be recorded."""
-        return self.copy.snapshot()
+        self.touched = False
+        pending = self.ledger is not None and (self.ledger.samples or self.ledger.samples_open)
+        return replace(self.copy.snapshot(), compared=not pending)
 
     def dispute(self) -> None:
         """Hold nothing that came in this run: two of its answers are not of one version, or it and an earlier run."""

@@ -27,6 +27,7 @@ from .files import (
     Handle,
     folder_lock,
     interruptibly,
+    is_alone,
     is_at,
     local,
     mark,
@@ -42,9 +43,10 @@ from .headers import Identity, Match
 from .leftovers import blocks_in_file, load_record, record_path
 from .part import Record, encode
 from .ranges import ByteRange
+from .sums import Sums
 
 _AT_ONCE = 1 << 30  # bytes: what one pread returns at most, with some to spare
-
+_LONG = 1 << 30  # bytes: who has to wait until so many are read again is told why
 
 log = logging.getLogger("smartremote")
 
@@ -83,6 +85,8 @@ class LocalCopy:
         self._saved = 0  # the number of the newest snapshot that the record knows
         self._mine = blocks.bits  # what this copy had recorded
         self._distrust: str | None = None  # why nothing more may be recorded
+        self._sums = Sums(path)
+        self.unvouched = BitMap()  # held blocks that may have been changed since they were recorded
 
     @classmethod
     def create(
@@ -130,13 +134,20 @@ class LocalCopy:
 
     @classmethod
     def reopen(
-        cls, path: str, url: str, record: Record, *, sync: bool = True, shared: bool = False
+        cls,
+        path: str,
+        url: str,
+        record: Record,
+        *,
+        sync: bool = True,
+        shared: bool = False,
+        tell: Callable[[str], None] = log.info,
     ) -> LocalCopy:
         """Open the data file that *record* speaks of, making it where it is missing.
 
-        Blocks that do not fit the file, and blocks that lie in holes, are not held any more, and the record says
-        so before the file may grow again. A record without a size takes the data file's until the server states
-        one. Raises as `create` does.
+        Blocks that do not fit the file, blocks that lie in holes, and blocks that are not what they were, are not
+        held any more, and the record says so before the file may grow again; *tell* gets a word for the user. A
+        record without a size takes the data file's until the server states one. Raises as `create` does.
         """
         with local(path):
             descriptor = open_locked(path, os.O_CREAT, shared=shared)
@@ -144,10 +155,7 @@ class LocalCopy:
                 blocks = blocks_in_file(descriptor, record)
                 identity = record.identity or Identity(None)
                 copy = cls(path, url, identity, blocks, descriptor, sync=sync, shared=shared)
-                if blocks.bits != record.bits or not os.path.lexists(copy.record):
-                    left = Record(blocks.bits, record.identity, record.url)
-                    replace(copy.record, encode(left), sync=copy._syncs_names)
-                mark(descriptor)
+                copy._vouch(record, tell)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -188,6 +196,7 @@ class LocalCopy:
                 count = os.pwrite(descriptor, data, offset)
                 if not count:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
+                self._sums.wrote(offset, data[:count])
                 data, offset = data[count:], offset + count
 
     def read(self, wanted: ByteRange) -> bytes:
@@ -225,6 +234,8 @@ class LocalCopy:
         with self._saving, local(self.path), self._handle.using() as descriptor:
             if not self._has_record or snapshot.number <= self._saved:
                 return
+            if snapshot.compared:
+                self.unvouched = BitMap()
             self._flush(partial(os.fdatasync, descriptor))
             self._check_length(descriptor)
             if not self.shared:
@@ -234,9 +245,9 @@ class LocalCopy:
                     self._has_record = False
                     log.info("%s: the cached copy was replaced by another process", self.path)
                     return
-                replace(
-                    self.record, encode(Record(bits, snapshot.identity, self.url)), sync=self._syncs_names
-                )
+                size = MAX_SIZE if snapshot.identity.size is None else snapshot.identity.size
+                self._sums.save(descriptor, size, snapshot.bits, snapshot.bits - self._mine)
+                self._record(bits, snapshot.identity, descriptor)
             self._saved, self._mine = snapshot.number, snapshot.bits
 
     def renounce(self, snapshot: Snapshot) -> None:
@@ -276,6 +287,10 @@ class LocalCopy:
             self._flush(partial(os.fsync, descriptor))
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(scratch_of(self.record))
+            if keep is None:
+                self._sums.remove()
+            else:
+                self._record(self.blocks.bits, self.identity, descriptor)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.record) if keep is None else os.replace(self.record, keep)
             self._has_record = False
@@ -285,10 +300,11 @@ class LocalCopy:
         """Write the record of a finished copy again, so that blocks of it may be forgotten."""
         with self._saving, local(self.path), self._handle.using() as descriptor:
             if not self._has_record:
-                held = Record(self.blocks.bits, self.identity, self.url)
-                replace(self.record, encode(held), sync=self._syncs_names)
+                held = self.blocks.bits
+                self._record(held, self.identity, descriptor)
                 mark(descriptor)
-                self._has_record, self._mine = True, held.bits
+                self._record(held, self.identity, descriptor)
+                self._has_record, self._mine = True, held
 
     def close(self) -> None:
         """Close the file and let go of the lock, when the last write or sync under way is over. Never waits."""
@@ -301,6 +317,7 @@ class LocalCopy:
         """
         self._handle = Handle(self.descriptor, self.path)
         self._saving = threading.Lock()
+        self._sums.forked()
         self._has_record = self._has_record and self.shared
 
     def discard(self) -> None:
@@ -311,6 +328,7 @@ class LocalCopy:
                 sync_folder(self._folder, self.sync)
             if self._has_record:
                 self._has_record = False
+                self._sums.remove()
                 os.unlink(self.record)
         self.close()
 
@@ -332,8 +350,37 @@ class LocalCopy:
     def _syncs_names(self) -> bool:
         return self.sync and not self.shared
 
+    def _record(
+        self, bits: BitMap, identity: Identity | None, descriptor: int, url: str | None = None
+    ) -> None:
+        """Replace the part record. It vouches for the data file as that is now."""
+        stamp = None if self.unvouched else os.fstat(descriptor).st_ctime_ns
+        replace(self.record, encode(Record(bits, identity, url or self.url, stamp)), sync=self._syncs_names)
+
+    def _vouch(self, record: Record, tell: Callable[[str], None]) -> None:
+        """Find out which recorded blocks are what they were: all when nobody has touched the file since *record*.
+
+        A block that differs from its sum is not held; nor is one of the cache without a known sum. While other
+        processes use the cached copy it changes all the time, and they have checked it.
+        """
+        descriptor, blocks = self.descriptor, self.blocks
+        known = record.stamp == os.fstat(descriptor).st_ctime_ns or (self.shared and not is_alone(descriptor))
+        mark(descriptor)
+        if blocks.held and not known:
+            if blocks.bytes_held > _LONG:
+                tell(f"{self.path}: checking the {blocks.bytes_held} bytes that are here")
+            wrong, unknown = self._sums.check(descriptor, blocks)
+            if wrong:
+                tell(f"{self.path}: was changed since the last run: {_count(wrong)} to be fetched again")
+            blocks.drop(wrong | unknown if self.shared else wrong)
+            self.unvouched = BitMap() if self.shared else unknown
+        stamped = known or record.identity is None
+        if not stamped or blocks.bits != record.bits or not os.path.lexists(self.record):
+            self._record(blocks.bits, record.identity, descriptor, record.url)
+
     def _begin(self, mode: int | None) -> None:
         with local(self.path), self._handle.using() as descriptor:
+            self._sums.remove()
             if mode is not None:
                 with contextlib.suppress(OSError):
                     os.fchmod(descriptor, mode)
@@ -409,6 +456,10 @@ def _standing(path: str) -> Iterator[os.stat_result | None]:
         yield os.fstat(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _count(blocks: BitMap) -> str:
+    return "one block is" if len(blocks) == 1 else f"{len(blocks)} blocks are"
 
 
 def _check_name(path: str) -> None:

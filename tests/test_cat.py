@@ -385,6 +385,21 @@ def test_the_least_recently_used_go_first_when_the_cache_is_full(tool: Tool) -> 
     assert codes == [0, 6, 0]
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_bytes_that_were_edited_in_the_cache_are_fetched_again(tool: Tool, whole: bool) -> None:
+    length = SIZE if whole else 2 * MIB
+    with Server(Patterned(SIZE)) as server:
+        assert tool("cat", server.url(), "--length", str(length)).out == DATA[:length]
+        (cached,) = [path for path in tool.cache.iterdir() if "." not in path.name]
+        with cached.open("r+b") as file:
+            file.seek(MIB + 7)
+            file.write(b"edit")
+        server.reset_log()
+        assert tool("cat", server.url(), "--length", str(length)).out == DATA[:length]
+        assert server.body_bytes <= BLOCK + 2 * 1024
+        assert tool("cat", server.url(), "--length", str(length), "--offline").out == DATA[:length]
+
+
 def test_damage_in_the_cache_is_not_believed(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
         for damage in (b"", b"nonsense", b"\x80\x80\x08" + b"\xff" * 30):

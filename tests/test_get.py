@@ -636,7 +636,7 @@ def test_a_partial_file_whose_record_is_lost_is_not_complete(tool: Tool) -> None
         ran = tool("get", server.url())
     assert ran.code == 5
     assert tool.read() == before
-    assert tool.files == ["file.bin"]
+    assert tool.files == ["file.bin", "file.bin.part.sums"]
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "long", "empty", "all holes"])
@@ -653,6 +653,66 @@ def test_a_data_file_that_was_meddled_with_loses_what_no_longer_fits(tool: Tool,
                 os.truncate("file.bin", {"short": MIB + 7, "long": SIZE + MIB, "empty": 0}[damage])
         ran = tool("get", server.url())
     assert ran.code == 0, ran.err
+    assert tool.read() == DATA
+    assert tool.files == ["file.bin"]
+
+
+@pytest.mark.parametrize("times_kept", [False, True], ids=["", "times kept"])
+def test_a_data_file_edited_in_place_loses_just_the_blocks_that_were_edited(
+    tool: Tool, times_kept: bool
+) -> None:
+    with Server(Patterned(SIZE)) as server:
+        interrupted(tool, server)
+        held, before = tool.status()["bytes_present"], os.stat("file.bin")
+        with open("file.bin", "r+b") as file:
+            for at in (3 * BLOCK + 5, 17 * BLOCK - 2):  # the second one across an edge
+                file.seek(at)
+                file.write(b"edit")
+        if times_kept:
+            os.utime("file.bin", ns=(before.st_atime_ns, before.st_mtime_ns))
+        ran = tool("get", server.url(), "-x", "1")
+        assert ran.code == 0, ran.err
+        assert "3 blocks are to be fetched again" in ran.err
+        asked = len(server.requests)
+        assert server.body_bytes <= SIZE - held + 3 * BLOCK + 2048 * asked
+    assert tool.read() == DATA
+    assert tool.files == ["file.bin"]
+
+
+def test_a_data_file_that_was_only_touched_is_read_and_not_fetched_again(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        interrupted(tool, server)
+        held = tool.status()["bytes_present"]
+        os.utime("file.bin")
+        ran = tool("get", server.url(), "-x", "1")
+        assert ran.code == 0 and "changed since" not in ran.err
+        assert server.body_bytes <= SIZE - held + 2048 * len(server.requests)
+    assert tool.read() == DATA
+
+
+def test_a_file_replaced_by_nonsense_of_the_same_size_is_fetched_anew(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        interrupted(tool, server)
+        tool.write("file.bin", b"\xee" * SIZE)
+        assert tool("get", server.url()).code == 0
+    assert tool.read() == DATA
+
+
+def test_without_sums_some_of_what_is_held_is_compared(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        interrupted(tool, server)
+        os.unlink("file.bin.part.sums")
+        tool.write("file.bin", b"\xee" * SIZE)
+        assert tool("get", server.url()).code == 0
+    assert tool.read() == DATA
+
+
+def test_sums_of_another_file_cost_a_second_download_at_most(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        interrupted(tool, server)
+        tool.write("file.bin.part.sums", os.urandom(4 * 41))
+        os.utime("file.bin")
+        assert tool("get", server.url()).code == 0
     assert tool.read() == DATA
     assert tool.files == ["file.bin"]
 

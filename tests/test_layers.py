@@ -25,7 +25,7 @@ PURE = """
 
 # One kind of I/O each.
 SHELL = """
-    files  leftovers  memory_copy  storage  cache
+    files  leftovers  memory_copy  sums  storage  cache
     limiter  idle  sockets  wires  tls  transport  remote
     state  checkpoints  receive  attempts  fetch
     engine

@@ -30,8 +30,10 @@ from smartremote_cli.memory_copy import MemoryCopy
 from smartremote_cli.part import MAX_RECORD, Record, encode
 from smartremote_cli.ranges import ByteRange
 from smartremote_cli.storage import LocalCopy
+from smartremote_cli.sums import sums_path
 from tests import power
 from tests.server import pattern
+from tests.tool import names
 
 URL = "http://example.org/file.bin"
 SIZE = 5 * BLOCK + 77
@@ -78,10 +80,6 @@ def again(path: Path) -> LocalCopy:
     record = load_record(str(path))
     assert record is not None
     return LocalCopy.reopen(str(path), URL, record)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(found.name for found in folder.iterdir())
 
 
 # A download, from its beginning to its end
@@ -186,6 +184,7 @@ def test_a_record_of_nothing_is_made_before_the_data_file_and_goes_after_everyth
         ("attribute", MARK),
         ("folder", ""),
         ("fdatasync", ""),
+        ("link", "file.bin.part.sums"),
         ("link", "file.bin.part.tmp"),
         ("sync", ""),
         ("rename", "file.bin.part"),
@@ -193,6 +192,7 @@ def test_a_record_of_nothing_is_made_before_the_data_file_and_goes_after_everyth
         ("sync", ""),
         ("attribute", MARK),
         ("sync", ""),
+        ("unlink", "file.bin.part.sums"),
         ("unlink", "file.bin.part"),
         ("folder", ""),
     ]
@@ -559,6 +559,7 @@ def test_a_file_that_somebody_else_begins_at_the_same_time_is_busy(
         begin(path)
     assert part_of(path).read_bytes() == before
     part_of(path).rename(path.with_name("kept"))  # it has just finished
+    os.unlink(sums_path(str(path)))
     with pytest.raises(BusyError):
         begin(path)
     assert names(path.parent) == ["file.bin", "kept"]

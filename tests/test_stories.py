@@ -5,6 +5,7 @@ Exit 0 means equal to the version that is served, and no byte of another version
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from pathlib import Path
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from smartremote_cli.blocks import BLOCK
+from smartremote_cli.errors import DamagedError
+from smartremote_cli.part import decode
 from tests import faults
 from tests.server import Resource, Server, pattern
 from tests.tool import Ran, Tool
@@ -97,12 +100,22 @@ class Stories(RuleBasedStateMachine):
             with self.file.open("r+b") as file:
                 file.truncate(keep)
 
+    @rule(where=st.floats(0, 1), keep_times=st.booleans())
+    def edit_the_file(self, where: float, keep_times: bool) -> None:
+        if self.part.exists() and self.file.exists() and self.file.stat().st_size:
+            before = self.file.stat()
+            with self.file.open("r+b") as file:
+                file.seek(int(where * (before.st_size - 1)))
+                file.write(b"?")
+            if keep_times:
+                os.utime(self.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
     @rule(which=st.randoms(use_true_random=False))
     def bring_an_old_record_back(self, which: random.Random) -> None:
         """As a crash would: the data is newer than the record."""
         if self.part.exists() and self.records:
             newest = self.part.read_bytes()
-            older = [record for record in self.records if _seal(record) == _seal(newest)]
+            older = [record for record in self.records if _subject(record) == _subject(newest)]
             if older:
                 self.part.write_bytes(which.choice(older))
 
@@ -152,9 +165,13 @@ class Stories(RuleBasedStateMachine):
             assert self.file.read_bytes() in self.versions
 
 
-def _seal(record: bytes) -> bytes:
-    """Return what tells whose record it is: the trailer's facts, without bitmap and checksum."""
-    return record[record.find(b"SMRT") : -4]
+def _subject(record: bytes) -> object:
+    """Return what tells whose record it is, as far as it can be read."""
+    try:
+        known = decode(record, "a record")
+    except DamagedError:
+        return record
+    return known.identity, known.url
 
 
 Stories.TestCase.settings = settings(

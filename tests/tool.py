@@ -24,6 +24,7 @@ import pytest
 
 from smartremote_cli import cli
 from smartremote_cli.blocks import BLOCK
+from smartremote_cli.sums import sums_path
 
 # What of the user's environment would change what the command does.
 _WISHES = ("SMARTREMOTE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_", "NETRC", "XDG_")
@@ -138,8 +139,15 @@ class Tool:
 
     @property
     def files(self) -> list[str]:
-        """The names in the current folder."""
-        return sorted(path.name for path in self.folder.iterdir())
+        """The names in the current folder, as `names` gives them."""
+        return names(self.folder)
+
+
+def names(folder: Path) -> list[str]:
+    """The names in *folder*, sorted. The sums beside a part record belong to it, and are not listed with it."""
+    found = sorted(path.name for path in folder.iterdir())
+    records = {sums_path(name.removesuffix(".part")) for name in found if name.endswith(".part")}
+    return [name for name in found if name not in records]
 
 
 def ended(process: subprocess.Popen[bytes], patience: float = PATIENCE) -> Ran:

@@ -1,0 +1,167 @@
+"""Sums: the CRC-32 of each block of a partial data file, in a file beside its record.
+
+They tell which blocks were edited, replaced or lost between two runs. The file is an array of uint32 LE, one for
+each block, 0 where none is known, and as sparse as the data file. It is never synced: a sum that is lost
+leaves a block to be compared with the server's, and one that is wrong costs a second download of its block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import stat
+import struct
+import threading
+from collections.abc import Iterator
+
+from pyroaring import BitMap
+
+from .blocks import BLOCK, BlockMap
+from .files import LONGEST_NAME
+from .ranges import ByteRange
+
+try:  # the same sum, several times as fast
+    from isal.isal_zlib import crc32
+except ImportError:
+    from zlib import crc32
+
+_WIDTH = 4  # bytes of one sum
+_AT_ONCE = 16 * BLOCK  # bytes of data, or of their sums, that one read brings
+
+log = logging.getLogger("smartremote")
+
+
+class Sums:
+    """The sums of the data file *path*. `wrote` may be called from any number of threads."""
+
+    def __init__(self, path: str) -> None:
+        self.path = sums_path(path)
+        self._lock = threading.Lock()  # guards _fresh
+        self._fresh: dict[
+            int, tuple[int, int]
+        ] = {}  # block -> (where its sum ends, the sum so far), not saved
+
+    def wrote(self, offset: int, data: memoryview) -> None:
+        """Take note of *data*, written at *offset*: blocks are summed up as long as they are written in order."""
+        stop = offset + len(data)
+        at = offset
+        while at < stop:
+            block = at // BLOCK
+            edge = min((block + 1) * BLOCK, stop)
+            with self._lock:
+                upto, known = self._fresh.pop(block, (-1, 0))
+            if at % BLOCK == 0:
+                upto, known = at, 0
+            if upto == at:
+                value = crc32(data[at - offset : edge - offset], known)
+                with self._lock:
+                    self._fresh[block] = edge, value
+            at = edge
+
+    def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
+        """Save the sums of those blocks of *held* that were written; those of *new* are read again if need be.
+
+        *descriptor* is the data file's, *size* the resource's. A disk that does not take them is no error.
+        """
+        with self._lock:
+            fresh = {
+                block: value
+                for block, (upto, value) in self._fresh.items()
+                if block in held and upto == min((block + 1) * BLOCK, size)
+            }
+            for block in fresh:
+                del self._fresh[block]
+        for block in new - BitMap(fresh):
+            fresh[block] = crc32(os.pread(descriptor, min(BLOCK, size - block * BLOCK), block * BLOCK))
+        if not fresh:
+            return
+        try:
+            self._write(fresh)
+        except OSError as error:
+            log.info("%s: the sums of %d blocks were not saved: %s", self.path, len(fresh), error.strerror)
+
+    def check(self, descriptor: int, blocks: BlockMap) -> tuple[BitMap, BitMap]:
+        """Read every block of *blocks* in the data file; return those that are not what they were, and the unknown."""
+        wrong, unknown = BitMap(), BitMap()
+        with contextlib.ExitStack() as stack:
+            sums = self._open(os.O_RDONLY)
+            if sums is None:
+                return wrong, blocks.bits
+            stack.callback(os.close, sums)
+            for run in blocks.present():
+                for start in range(run.start, run.stop, _AT_ONCE):
+                    part = ByteRange(start, min(start + _AT_ONCE, run.stop))
+                    for block, known, here in _compared(descriptor, sums, part):
+                        if not known:
+                            unknown.add(block)
+                        elif known != here:
+                            wrong.add(block)
+        return wrong, unknown
+
+    def forked(self) -> None:
+        """Go on in a child process: a thread that is not here may hold the lock."""
+        self._lock = threading.Lock()
+
+    def remove(self) -> None:
+        """Remove the file; one that stays costs a second download at most."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+    def _write(self, fresh: dict[int, int]) -> None:
+        sums = self._open(os.O_RDWR | os.O_CREAT)
+        if sums is None:
+            return
+        try:
+            for first, values in _runs(sorted(fresh.items())):
+                data = struct.pack(f"<{len(values)}I", *values)
+                if os.pwrite(sums, data, first * _WIDTH) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(sums)
+
+    def _open(self, flags: int) -> int | None:
+        """Return a descriptor of the sums; None when there are none, or something else has their name."""
+        try:
+            descriptor = os.open(self.path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+
+def sums_path(path: str) -> str:
+    """Return the path of the sums of the data file *path*."""
+    folder, name = os.path.split(path)
+    sums = f"{name}.part.sums"
+    if len(os.fsencode(sums)) > LONGEST_NAME:
+        sums = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.sums"
+    return os.path.join(folder, sums)
+
+
+def _compared(descriptor: int, sums: int, part: ByteRange) -> Iterator[tuple[int, int, int]]:
+    """Yield (block, its sum as it was saved, its sum now) of *part*, which is whole blocks."""
+    first, count = part.start // BLOCK, -(-len(part) // BLOCK)
+    saved = os.pread(sums, count * _WIDTH, first * _WIDTH)
+    values = struct.unpack(f"<{count}I", saved.ljust(count * _WIDTH, b"\0"))
+    data = memoryview(os.pread(descriptor, len(part), part.start))
+    for index, value in enumerate(values):
+        yield first + index, value, crc32(data[index * BLOCK : (index + 1) * BLOCK])
+
+
+def _runs(items: list[tuple[int, int]]) -> Iterator[tuple[int, list[int]]]:
+    """Yield (first block, sums) of each stretch of neighbouring blocks in *items*, which are sorted."""
+    first, values = 0, list[int]()
+    for block, value in items:
+        if values and block != first + len(values):
+            yield first, values
+            values = []
+        if not values:
+            first = block
+        values.append(value)
+    if values:
+        yield first, values
