@@ -61,9 +61,9 @@ class Receiver:
                 return True
             if hasher is not None:
                 hasher.update(view[:count])
-            self._place(claim, offset, view[:count], overrules=start == 0)
+            enough = self._place(claim, offset, view[:count], stop, overrules=start == 0)
             offset += count
-            if offset != stop and self._is_enough(claim, offset, stop):
+            if enough:
                 return True
             slow += count
             now = time.monotonic()
@@ -89,8 +89,14 @@ class Receiver:
         self._limiter.take(count, lambda: self._state.is_leaving)
         return count
 
-    def _place(self, claim: Claim, offset: int, data: memoryview, *, overrules: bool) -> None:
-        """Write, compare or keep *data*, which begins at *offset*, and account for it."""
+    def _place(
+        self, claim: Claim, offset: int, data: memoryview, stop: int | None, *, overrules: bool
+    ) -> bool:
+        """Write, compare or keep *data*, which begins at *offset*, and account for it.
+
+        Returns whether nothing of what is still to come, up to *stop*, is of use. The guard is taken twice, for
+        every thread's every buffer wants it.
+        """
         state = self._state
         ledger, copy = state.ledger, state.copy
         assert ledger is not None
@@ -107,27 +113,31 @@ class Receiver:
                     waits = ledger.keep(part.start, bytes(piece))
                 if not waits:
                     self._compare(claim, part, piece, overrules=False)
-        with state.cond:  # what disagrees with its neighbour is not to be held, nor read by anybody
-            due = ledger.due(claim, min(offset + len(data), claim.stop))
-        self._compare_seams(claim, due)
-        with state.cond:
-            due = self._note(claim, offset + len(data), len(data))
-        self._compare_seams(claim, due)
+        end = offset + len(data)
+        while True:
+            with state.cond:  # what disagrees with its neighbour is not to be held, nor read by anybody
+                due = ledger.due(claim, min(end, claim.stop))
+                if not due:
+                    due = self._note(claim, end, len(data))
+                    enough = self._is_enough(claim, end, stop)
+                    break
+            self._compare_seams(due)
+        self._compare_seams(due)
+        return enough
 
     def _is_enough(self, claim: Claim, offset: int, stop: int | None) -> bool:
-        """Return whether nothing of what is still to come is of use."""
+        """Return whether nothing that comes after *offset* is of use. The guard is held."""
         state = self._state
-        with state.cond:
-            assert state.ledger is not None
-            if stop is None:  # only its end says how long it is
-                known = state.identity.size if state.identity is not None else None
-                if known is not None and offset > known:
-                    why = f"the resource changed: more than {known} bytes came, where there were {known}"
-                    raise RemoteChangedError(self._name, why)
-                return False
-            if state.streaming or not state.ledger.is_finished(claim):
-                return False
-            return not claim.is_done or offset >= claim.stop + planner.SEAM
+        assert state.ledger is not None
+        if stop is None:  # only its end says how long it is
+            known = state.identity.size if state.identity is not None else None
+            if known is not None and offset > known:
+                why = f"the resource changed: more than {known} bytes came, where there were {known}"
+                raise RemoteChangedError(self._name, why)
+            return False
+        if offset == stop or state.streaming or not state.ledger.is_finished(claim):
+            return False
+        return not claim.is_done or offset >= claim.stop + planner.SEAM
 
     def _note(self, claim: Claim, offset: int, count: int) -> list[tuple[int, bytes]]:
         """Account for arrived bytes; return the kept seams that can be compared now. The guard is held."""
@@ -151,7 +161,7 @@ class Receiver:
             state.cond.notify_all()
         return due
 
-    def _compare_seams(self, claim: Claim, due: list[tuple[int, bytes]]) -> None:
+    def _compare_seams(self, due: list[tuple[int, bytes]]) -> None:
         for at, kept in due:
             part = ByteRange(at, at + len(kept))
             if self._differs(part, memoryview(kept)):

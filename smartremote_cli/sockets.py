@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .tls import NestedTls
+
 # RFC 9112, 3 and 5 set no bound; servers send a few KiB, and h11 gives up at 100 KiB.
 LONGEST_HEAD = 64 * 1024
 
@@ -43,7 +45,7 @@ class Wire:
 
     def __init__(self, sock: socket.socket, on_close: Callable[[Wire], bool] | None = None) -> None:
         sock.setblocking(False)
-        self._sock = sock
+        self._sock: socket.socket | NestedTls = sock
         self._on_close = on_close
         self._buffer = b""
         self._in_head = True
@@ -57,13 +59,18 @@ class Wire:
         self.reusable = False
 
     @property
-    def sock(self) -> socket.socket:
+    def sock(self) -> socket.socket | NestedTls:
         return self._sock
 
     @property
     def has_leftovers(self) -> bool:
         """Whether bytes were read that nobody asked for yet."""
         return bool(self._buffer)
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether it has ever brought the head of an answer."""
+        return self._heads > 0
 
     @property
     def is_stale(self) -> bool:
@@ -76,7 +83,11 @@ class Wire:
         return bool(self._buffer) or self._wait(select.POLLIN, 0)
 
     def send(self, data: bytes, timeout: float | None) -> None:
-        """Send all of *data*, within *timeout* seconds a piece, and expect a head next."""
+        """Send all of *data*, within *timeout* seconds a piece.
+
+        After a request, which begins with the letters of its method, a head is expected; what a SOCKS proxy is
+        told begins with a number.
+        """
         view = memoryview(data)
         self.user = threading.get_ident()
         if data:
@@ -91,7 +102,7 @@ class Wire:
             except OSError:
                 self._ended = True
                 raise
-        self._in_head = True
+        self._in_head = not data or data[:1].isalpha()
         self.reusable = False
         self._deadline = time.monotonic() + timeout if timeout is not None else float("inf")
 
@@ -156,11 +167,20 @@ class Wire:
         return count
 
     def start_tls(self, context: ssl.SSLContext, hostname: str | None, timeout: float | None) -> None:
-        """Speak TLS from here on; a wire that already does, for the same host, is left as it is."""
-        if self.tls == (context, hostname):
+        """Speak TLS from here on, within the TLS to a proxy if need be.
+
+        A wire that is used again, and already does for the same host, is left as it is.
+        """
+        if self.tls == (context, hostname) and self._on_close is not None:
             return
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
-        sock = context.wrap_socket(self._sock, server_hostname=hostname, do_handshake_on_connect=False)
+        under = self._sock
+        sock: ssl.SSLSocket | NestedTls
+        if isinstance(under, ssl.SSLSocket):
+            sock = NestedTls(under, context, hostname)
+        else:
+            assert isinstance(under, socket.socket)
+            sock = context.wrap_socket(under, server_hostname=hostname, do_handshake_on_connect=False)
         self._sock = sock
         while True:
             try:
@@ -178,7 +198,8 @@ class Wire:
         self._aborted = True
         with contextlib.suppress(OSError):
             # The plain socket's method: SSLSocket.shutdown would let another thread read ciphertext as text.
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+            outer = self._sock.outer if isinstance(self._sock, NestedTls) else self._sock
+            socket.socket.shutdown(outer, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection, unless whoever made it takes it back for the next request."""

@@ -1,12 +1,21 @@
-"""Which certificates are trusted: the system's store, as curl has it, or those of one file."""
+"""TLS: which certificates are trusted, and TLS within the TLS that leads to a proxy.
+
+Trusted is the system's store, as curl has it, or what one file says.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from .errors import UsageError
 
+T = TypeVar("T")
+
+_RECORDS = 64 * 1024  # bytes to read at once: TLS records have up to 16 KiB
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -39,3 +48,71 @@ def tls_context(cacert: str | None, insecure: bool) -> ssl.SSLContext:
 
         bundle = certifi.where()
     return ssl.create_default_context(cafile=bundle)
+
+
+class NestedTls:
+    """TLS over a non-blocking `SSLSocket`, *outer*, with the methods of one; wait on `fileno` as for a socket."""
+
+    def __init__(self, outer: ssl.SSLSocket, context: ssl.SSLContext, hostname: str | None) -> None:
+        self.outer = outer
+        self._arrived = ssl.MemoryBIO()
+        self._leaving = ssl.MemoryBIO()
+        self._unsent = b""
+        self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=hostname)
+
+    def do_handshake(self) -> None:
+        self._fed(self._tls.do_handshake)
+
+    def recv(self, most: int) -> bytes:
+        try:
+            return self._fed(lambda: self._tls.read(most))
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # who counts bytes finds out, as with a socket
+            return b""
+
+    def recv_into(self, view: memoryview) -> int:
+        data = self.recv(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def send(self, data: memoryview) -> int:
+        self._flush()
+        count = self._tls.write(data)
+        with contextlib.suppress(ssl.SSLWantWriteError):  # what is left goes before whatever comes next
+            self._flush()
+        return count
+
+    def selected_alpn_protocol(self) -> str | None:
+        return self._tls.selected_alpn_protocol()
+
+    def fileno(self) -> int:
+        return self.outer.fileno()
+
+    def getsockname(self) -> Any:
+        return self.outer.getsockname()
+
+    def getpeername(self) -> Any:
+        return self.outer.getpeername()
+
+    def close(self) -> None:
+        self.outer.close()
+
+    def _fed(self, step: Callable[[], T]) -> T:
+        """Do *step*, with as much from the outer connection as it needs; SSLWantReadError when that has no more."""
+        while True:
+            try:
+                done = step()
+            except ssl.SSLWantReadError:
+                self._flush()
+                data = self.outer.recv(_RECORDS)
+                if data:
+                    self._arrived.write(data)
+                else:
+                    self._arrived.write_eof()
+            else:
+                self._flush()
+                return done
+
+    def _flush(self) -> None:
+        self._unsent += self._leaving.read()
+        while self._unsent:
+            self._unsent = self._unsent[self.outer.send(self._unsent) :]

@@ -189,6 +189,7 @@ class Transport:
                 return pool.handle_request(request)
             except FOREIGN:
                 if not pool.backend.wires.was_stale():
+                    pool.backend.wires.drop_unanswered()
                     raise
 
     def _take_slot(self, url: str) -> Callable[[], None]:
@@ -455,14 +456,16 @@ class _Pool(httpx.BaseTransport):
         address = without_credentials(proxy)
         if parts.scheme.startswith("socks5"):
             try:
-                # Our wires wait for heads, and SOCKS has none.
-                self._pool = httpcore.SOCKSProxy(address, proxy_auth=auth, **common)
+                self._pool = httpcore.SOCKSProxy(
+                    address, proxy_auth=auth, network_backend=self.backend, **common
+                )
             except (ImportError, RuntimeError) as error:
                 raise UsageError(redact(proxy), "a SOCKS proxy needs the package socksio") from error
-        elif parts.scheme == "https":  # TLS within TLS is httpcore's own stream's to do
-            self._pool = httpcore.HTTPProxy(address, proxy_auth=auth, proxy_ssl_context=context, **common)
-        else:
-            self._pool = httpcore.HTTPProxy(address, proxy_auth=auth, network_backend=self.backend, **common)
+            return
+        tls = context if parts.scheme == "https" else None
+        self._pool = httpcore.HTTPProxy(
+            address, proxy_auth=auth, proxy_ssl_context=tls, network_backend=self.backend, **common
+        )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -500,20 +503,22 @@ class _Body(httpx.SyncByteStream):
 
 
 class _Stream(httpcore.NetworkStream):
-    """A wire as httpcore wants it."""
+    """A wire as httpcore wants it. *patience* is in seconds, for what httpcore would wait for without end."""
 
-    def __init__(self, wire: Wire, drains: bool) -> None:
+    def __init__(self, wire: Wire, drains: bool, patience: float | None) -> None:
         self.wire = wire
         self.drains = drains
         self.longest_wait: float | None = None
+        self._patience = patience
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        limit = self._patience if timeout is None else timeout
         with _mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            return self.wire.receive(max_bytes, self.longest_wait or timeout)
+            return self.wire.receive(max_bytes, self.longest_wait or limit)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         with _mapped(httpcore.WriteTimeout, httpcore.WriteError):
-            self.wire.send(buffer, timeout)
+            self.wire.send(buffer, self._patience if timeout is None else timeout)
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -564,7 +569,7 @@ class _Backend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         with _mapped(httpcore.ConnectTimeout, httpcore.ConnectError):
-            return _Stream(self.wires.connect(host, port, timeout), drains=self._reuses)
+            return _Stream(self.wires.connect(host, port, timeout), self._reuses, timeout)
 
 
 @contextlib.contextmanager

@@ -46,6 +46,12 @@ class Wires:
             wire.user = None
         return bool(stale)
 
+    def drop_unanswered(self) -> None:
+        """Close what this thread opened and got no answer on: httpcore leaves a failed SOCKS connection open."""
+        for wire in self._of(threading.get_ident()):
+            if not wire.has_answered:
+                wire.discard()
+
     def prune(self) -> None:
         """Close the wires that lay idle for too long."""
         limit = time.monotonic() - self._longest_idle

@@ -40,7 +40,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar
-from urllib.parse import urlsplit
 
 PIECE = 256 * 1024  # bytes handed to the kernel at a time
 LONGEST_HEAD = 64 * 1024
@@ -438,6 +437,17 @@ class Wire:
         except HangUpError:
             return b""
 
+    def exactly(self, count: int) -> bytes:
+        """Return just so many bytes, after waiting for them."""
+        while len(self._buffer) < count:
+            held, self._buffer = self._buffer, bytearray()
+            if not (arrived := self.receive()):
+                raise HangUpError
+            self._buffer = held + arrived
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
     def receive_head(self) -> bytes | None:
         """Return a header section with its empty line, or None at the end of the stream."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
@@ -468,7 +478,7 @@ class Wire:
     @property
     def has_more(self) -> bool:
         """Whether bytes have been received that nobody has asked for yet."""
-        return bool(self._buffer)
+        return bool(self._buffer) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
 
     def skip(self, count: int) -> None:
         """Read *count* bytes and forget them."""
@@ -754,7 +764,7 @@ class Server(Service):
         while (head := wire.receive_head()) is not None:
             seen = self._log(head, connection)
             if seen is None:
-                _send_all(wire, Reply.of(400, b"not a request\n", [("Connection", "close")]))
+                send_reply(wire, Reply.of(400, b"not a request\n", [("Connection", "close")]))
                 return
             wire.skip(int(seen.header("Content-Length") or 0))
             turn = Turn(self)
@@ -893,122 +903,12 @@ def _count_from(before: int, count: Callable[[int], None], sent: int, trying: in
     count(before + sent + trying)
 
 
-def _send_all(wire: Wire, reply: Reply) -> None:
+def send_reply(wire: Wire, reply: Reply) -> None:
+    """Send all of *reply* at once."""
     for head in reply.head_pieces():
         wire.send(head)
     for piece, _ in reply.body_pieces():
         wire.send(piece)
-
-
-class Proxy(Service):
-    """A forward proxy: requests in absolute form are passed on, CONNECT opens a tunnel.
-
-    *user* is the name:password that it demands (407). *hosts* says where names lead that no resolver knows.
-    *failure* is what everyone gets who has passed: a status, or the end of the connection.
-    """
-
-    def __init__(
-        self,
-        *,
-        user: str | None = None,
-        hosts: dict[str, tuple[str, int]] | None = None,
-        failure: int | Literal["close", "reset"] | None = None,
-    ) -> None:
-        self.user = user
-        self.hosts = hosts or {}
-        self.failure = failure
-        self.requests: list[Seen] = []  # the status is the proxy's own: 0 for what was passed on
-        super().__init__()
-
-    def url(self, user: str | None = None) -> str:
-        return f"http://{user + '@' if user else ''}{self.netloc}"
-
-    def serve(self, wire: Wire, connection: int) -> None:
-        upstream: Wire | None = None
-        reached: tuple[str, int] | None = None
-        try:
-            while (head := wire.receive_head()) is not None:
-                parsed = parse_head(head)
-                if parsed is None:
-                    _send_all(wire, Reply.of(400, b"not a request\n"))
-                    return
-                with self.lock:
-                    seen = Seen(len(self.requests) + 1, connection, *parsed)
-                    self.requests.append(seen)
-                refusal = self._refuse(seen, wire)
-                if refusal:
-                    _send_all(wire, refusal)
-                    continue
-                tunnel = seen.method == "CONNECT"
-                url = urlsplit(f"//{seen.target}" if tunnel else seen.target)
-                there = (url.hostname or "", url.port or 80)
-                if upstream is None or there != reached:
-                    if upstream:
-                        upstream.cut()
-                    upstream, reached = self._reach(there), there
-                if upstream is None:
-                    seen.status = 502
-                    _send_all(wire, Reply.of(502, b"nobody there\n"))
-                elif tunnel:
-                    seen.status = 200
-                    wire.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    self._relay(wire, upstream, tunnel=True)
-                    return
-                else:
-                    upstream.send(_origin_form(seen))
-                    if not self._relay(wire, upstream, tunnel=False):
-                        return
-        finally:
-            if upstream:
-                upstream.cut()
-
-    def _refuse(self, seen: Seen, wire: Wire) -> Reply | None:
-        if self.user and seen.header("Proxy-Authorization") != basic(self.user):
-            seen.status = 407
-            return Reply.of(407, b"who are you?\n", [("Proxy-Authenticate", 'Basic realm="proxy"')])
-        failure = self.failure  # once: a client that is reset may change it
-        if failure == "reset":
-            wire.reset()
-        if isinstance(failure, str):
-            raise HangUpError
-        if failure is not None:
-            seen.status = failure
-            return Reply.of(failure, b"the proxy will not\n")
-        return None
-
-    def _reach(self, there: tuple[str, int]) -> Wire | None:
-        try:
-            return Wire(socket.create_connection(self.hosts.get(there[0], there), 5), self._closing)
-        except OSError:
-            return None
-
-    def _relay(self, wire: Wire, upstream: Wire, *, tunnel: bool) -> bool:
-        """Pass bytes on until one side ends; return whether the client asks again, outside a tunnel."""
-        poller = select.poll()
-        for end in (wire, upstream, self._closing):
-            poller.register(end, select.POLLIN)
-        while True:
-            ready = [fd for fd, _ in poller.poll()] if not wire.has_more else [wire.fileno()]
-            if self._closing.fileno() in ready:
-                raise ServerClosedError
-            if upstream.fileno() in ready:
-                if not (arrived := upstream.receive()):
-                    return False
-                wire.send(arrived)
-            if wire.fileno() in ready:
-                if not tunnel:
-                    return True
-                if not (arrived := wire.receive()):
-                    return False
-                upstream.send(arrived)
-
-
-def _origin_form(seen: Seen) -> bytes:
-    url = urlsplit(seen.target)
-    target = f"{url.path or '/'}{'?' + url.query if url.query else ''}"
-    fields = [(name, value) for name, value in seen.headers if not name.lower().startswith("proxy-")]
-    lines = [f"{seen.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
-    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1")
 
 
 def basic(user: str) -> str:

@@ -16,10 +16,10 @@ from smartremote_cli import cli
 from smartremote_cli.transport import Transport
 from tests import faults
 from tests.archives import bare_archive
+from tests.proxy import Proxy
 from tests.server import (
     Certificates,
     Patterned,
-    Proxy,
     Resource,
     Server,
     make_certificates,

@@ -33,12 +33,12 @@ from smartremote_cli.remote import Remote
 from smartremote_cli.state import Policy
 from smartremote_cli.transport import Options, Transport
 from tests import faults
+from tests.proxy import Proxy
 from tests.server import (
     Certificates,
     Exchange,
     Fault,
     Patterned,
-    Proxy,
     Reply,
     Resource,
     Server,

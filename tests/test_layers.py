@@ -26,7 +26,7 @@ PURE = """
 # One kind of I/O each.
 SHELL = """
     files  leftovers  memory_copy  sums  storage  cache
-    limiter  idle  sockets  wires  tls  transport  remote
+    limiter  idle  tls  sockets  wires  transport  remote
     state  checkpoints  receive  attempts  fetch
     engine
     targets  file_target

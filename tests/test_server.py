@@ -23,13 +23,13 @@ import pytest
 
 from tests import faults
 from tests.nginx import nginx_or_skip
+from tests.proxy import Proxy
 from tests.server import (
     Certificates,
     Fault,
     Headers,
     Patched,
     Patterned,
-    Proxy,
     Resource,
     Server,
     basic,

@@ -27,9 +27,9 @@ from smartremote_cli.ranges import ByteRange
 from smartremote_cli.remote import MOST_REDIRECTS, RESERVED, Remote, check_header, refusal
 from smartremote_cli.transport import Options, Response, Transport
 from tests import faults
+from tests.proxy import Proxy, SocksProxy
 from tests.server import (
     Certificates,
-    Proxy,
     Server,
     Where,
     make_certificates,
@@ -534,6 +534,63 @@ def test_a_tunnel_that_is_not_opened(
             fetch(server.url(), Options(proxy=proxy.url(user), cacert=str(certificates.ca)))
         assert "hunter2" not in str(failed.value)
         assert server.requests == []
+
+
+@pytest.mark.parametrize("user", [None, "me:hunter2"])
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_socks_proxy_leads_to_the_server(
+    certificates: Certificates, secure: bool, user: str | None
+) -> None:
+    tls = certificates.context() if secure else None
+    with Server(DATA, tls=tls) as server, SocksProxy(user=user) as proxy:
+        given = Options(proxy=proxy.url(user), cacert=str(certificates.ca))
+        assert fetch(server.url(), given) == DATA[1000:5000]
+        assert proxy.reached == [("127.0.0.1", server.port)]
+
+
+def test_a_socks_proxy_that_wants_another_password_is_a_failure(server: Server) -> None:
+    with SocksProxy(user="me:hunter2") as proxy, pytest.raises(SmartRemoteError) as failed:
+        fetch(server.url(), Options(proxy=proxy.url("me:t0psecret")))
+    assert "t0psecret" not in str(failed.value)
+    assert server.requests == []
+
+
+def test_a_socks_proxy_that_says_nothing_is_a_stall(server: Server) -> None:
+    with SocksProxy(silent=True) as proxy, pytest.raises(AttemptFailed) as failed:
+        fetch(server.url(), Options(proxy=proxy.url(), timeout=0.3))
+    assert failed.value.stalled
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain within", "tls within"])
+def test_a_proxy_may_be_reached_over_tls(certificates: Certificates, secure: bool) -> None:
+    """With https: all the way this is TLS within TLS, and both are judged."""
+    inner = certificates.context() if secure else None
+    with Server(DATA, tls=inner) as server, Proxy(tls=certificates.context()) as proxy:
+        given = Options(proxy=proxy.url(), cacert=str(certificates.ca))
+        assert fetch(server.url(), given) == DATA[1000:5000]
+        whole = Asked(range=ByteRange(0, len(DATA)))
+        assert fetch(server.url(), given, whole) == DATA
+        assert proxy.requests
+        with pytest.raises(RefusedError, match="certificate is not to be trusted"):
+            fetch(server.url(), Options(proxy=proxy.url()))
+
+
+def test_within_the_proxys_tls_the_servers_certificate_is_judged_too(certificates: Certificates) -> None:
+    with (
+        Server(DATA, tls=certificates.context("other-name")) as server,
+        Proxy(tls=certificates.context()) as proxy,
+        pytest.raises(RefusedError, match="certificate is not to be trusted"),
+    ):
+        fetch(server.url(), Options(proxy=proxy.url(), cacert=str(certificates.ca)))
+
+
+def test_a_dripped_head_ends_in_time_also_within_tls_within_tls(certificates: Certificates) -> None:
+    with Server(DATA, tls=certificates.context()) as server, Proxy(tls=certificates.context()) as proxy:
+        server.faults.append(faults.slow_headers(0.1))
+        given = Options(proxy=proxy.url(), cacert=str(certificates.ca), timeout=0.5)
+        with pytest.raises(AttemptFailed) as failed:
+            fetch(server.url(), given)
+        assert failed.value.stalled
 
 
 @pytest.mark.parametrize("name", ["expired", "self-signed", "other-name"])
