@@ -24,16 +24,17 @@ def blocks_in(size: int) -> int:
 class BlockMap:
     """The held blocks of a resource of *size* bytes. A bit past the end is impossible.
 
-    Not thread-safe: the owner guards it.
+    Not thread-safe: the owner guards it. *losses* counts how often held blocks may have been dropped.
     """
 
-    __slots__ = ("_bits", "size")
+    __slots__ = ("_bits", "losses", "size")
 
     def __init__(self, size: int, bits: BitMap | None = None) -> None:
         """Take *bits* over (it is not copied). ValueError when one lies past the end, or *size* is absurd."""
         if not 0 <= size <= MAX_SIZE:
             raise ValueError(f"a size of {size} bytes is not between 0 and {MAX_SIZE}")
         self.size = size
+        self.losses = 0
         self._bits = BitMap() if bits is None else bits
         if self._bits and self._bits.max() >= self.count:
             raise ValueError(f"block {self._bits.max()} lies past the end of {self.count} blocks")
@@ -106,13 +107,23 @@ class BlockMap:
     def forget(self, damaged: ByteRange) -> None:
         """Mark every block that *damaged* touches as missing."""
         self._bits.remove_range(damaged.start // BLOCK, blocks_in(damaged.stop))
+        self.losses += 1
 
     def drop(self, bits: BitMap) -> None:
         """Mark the blocks of *bits* as missing."""
         self._bits -= bits
+        self.losses += 1
 
     def clear(self) -> None:
         self._bits.clear()
+        self.losses += 1
+
+    def reach(self, start: int) -> int:
+        """Return where the held bytes that begin at *start* end; *start* itself where that is missing."""
+        if start >= self.size:
+            return start
+        stop = min(self._next_missing(start // BLOCK, self.count) * BLOCK, self.size)
+        return max(start, stop)
 
     def missing(self, within: ByteRange | None = None) -> Iterator[ByteRange]:
         """Yield the runs of missing blocks that *within* touches, in order, cut at the end of the resource.

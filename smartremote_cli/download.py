@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shlex
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 from . import planner
 from .cache import Cache
+from .digester import Digester
 from .engine import Transfer
 from .errors import (
     ChecksumError,
@@ -140,7 +142,15 @@ class Download:
         )
         self.transfer = transfer
         transfer.open()
-        transfer.ensure()
+        with contextlib.ExitStack() as stack:
+            digesters = [
+                stack.enter_context(Digester(transfer, expected.algorithm))
+                for expected in self._expected(transfer)
+                if isinstance(target.copy, LocalCopy)
+            ]
+            transfer.ensure()
+            if isinstance(target.copy, LocalCopy):
+                self._check(target.copy, transfer, digesters)
         copy = target.copy
         assert copy is not None
         if isinstance(copy, ExistingFile):
@@ -150,15 +160,15 @@ class Download:
                 )
             transfer.stop()
             return copy.path
-        self._check(copy, transfer)
         transfer.stop()
         target.finish()
         return copy.path
 
-    def _check(self, copy: LocalCopy, transfer: Transfer) -> None:
+    def _check(self, copy: LocalCopy, transfer: Transfer, digesters: list[Digester]) -> None:
         """Hold the whole file against the user's checksum, else against those that the server sent along."""
+        digests = {digester.algorithm: digester.hexdigest() for digester in digesters}
         expected = self._expected(transfer)
-        wrong = next((checksum for checksum in expected if not checksum.agrees_with(copy)), None)
+        wrong = next((checksum for checksum in expected if not _agrees(checksum, copy, digests)), None)
         if wrong is None:
             return
         self._listener(Notice(f"{wrong.algorithm} does not match: fetching everything again"))
@@ -173,6 +183,11 @@ class Download:
         if self._wishes.checksum is not None:
             return [self._wishes.checksum]
         return [Checksum(digest.algorithm, digest.value.hex()) for digest in transfer.digests]
+
+
+def _agrees(checksum: Checksum, copy: LocalCopy, digests: dict[str, str]) -> bool:
+    known = digests.get(checksum.algorithm)
+    return checksum.agrees_with(copy) if known is None else known == checksum.digest
 
 
 def check_output(path: str) -> None:

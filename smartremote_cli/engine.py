@@ -198,6 +198,12 @@ class Transfer:
             wanted = ByteRange(wanted.start, min(wanted.stop, self.size))
         return self.copy.read(wanted)
 
+    def reach(self, start: int) -> tuple[object, int]:
+        """Return how far the bytes from *start* on are held, and a mark that stays equal while none is dropped."""
+        with self._state.cond:
+            blocks = self.copy.blocks
+            return (blocks, blocks.losses), blocks.reach(start)
+
     def let_go(self, done: ByteRange) -> None:
         """Drop the blocks of a copy in memory up to the end of *done*, which was read.
 

@@ -196,3 +196,22 @@ def test_four_billion_blocks_cost_no_more_than_their_runs(first: int, count: int
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@given(st.sets(st.integers(0, 40)), st.integers(0, 41 * BLOCK))
+def test_reach_ends_where_the_first_byte_is_missing(held: set[int], start: int) -> None:
+    size = 40 * BLOCK + 17
+    blocks = BlockMap.fitting(size, BitMap(held))
+    end = start
+    while end < size and end // BLOCK in held:
+        end = min((end // BLOCK + 1) * BLOCK, size)
+    assert blocks.reach(start) == end
+
+
+def test_what_drops_held_blocks_is_counted() -> None:
+    blocks = BlockMap(BLOCK * 4, BitMap([0, 1, 2]))
+    blocks.forget(ByteRange(0, 1))
+    blocks.drop(BitMap([1]))
+    assert (blocks.losses, blocks.bits) == (2, BitMap([2]))
+    blocks.clear()
+    assert (blocks.losses, blocks.held) == (3, 0)

@@ -28,7 +28,7 @@ SHELL = """
     files  leftovers  memory_copy  sums  storage  cache
     limiter  idle  tls  sockets  wires  transport  remote
     state  checkpoints  receive  attempts  fetch
-    engine
+    engine  digester
     targets  file_target
     download  reading
     session  open_file  remote_file
