@@ -263,10 +263,12 @@ class Attempts:
                 self._begin_whole(verdict, claim)
             else:
                 claim = Claim(verdict.start, verdict.stop or verdict.start)
+                state.meeting = claim if opened.copy.blocks.held else None
                 if opened.samples:
                     ledger.samples = list(opened.samples)
                     claim = self._as_sample(claim)
             if claim is not None:
+                claim.owner, claim.since = threading.current_thread(), time.monotonic()
                 ledger.claims.append(claim)
         self._has_opened()
         if verdict.whole:

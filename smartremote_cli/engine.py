@@ -184,14 +184,14 @@ class Transfer:
         with self._state.cond:
             if self._state.ledger is None or not self._state.is_satisfied(wanted):
                 return False
-            self._state.delivered = True
+            self._state.deliver(wanted)
             return True
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*, fetched where they are missing; fewer only at the end of the resource."""
         self.wait(wanted)
         with self._state.cond:
-            self._state.delivered = True
+            self._state.deliver(wanted)
         if self.size is not None:
             if wanted.start >= self.size:
                 return b""

@@ -66,6 +66,7 @@ class AttemptFailed(IncompleteError):
         refused: bool = False,
         stalled: bool = False,
         garbled: bool = False,
+        broken: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(what, why)
@@ -73,6 +74,7 @@ class AttemptFailed(IncompleteError):
         self.refused = refused  # nobody answered at all
         self.stalled = stalled  # bytes stopped coming, or came too slowly to count
         self.garbled = garbled  # what came is no HTTP: another attempt seldom helps
+        self.broken = broken  # the server says that it fails at this request: 500 and the like
         self.retry_after = retry_after
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from .attempts import Attempts, Opener
+from .blocks import BLOCK
 from .errors import (
     AttemptFailed,
     ChecksumError,
@@ -142,7 +143,11 @@ class Fetcher:
             yield
         except VersionsMixed as reason:
             self._versions_mixed(reason)
-        except (AttemptFailed, ChecksumError):
+        except AttemptFailed:
+            with self._state.cond:
+                if self._state.ledger is None or not self._state.ledger.is_finished(claim):
+                    raise  # else its work was taken over
+        except ChecksumError:
             raise
         except SmartRemoteError as error:
             self.fail(error)
@@ -163,15 +168,15 @@ class Fetcher:
         failures, seen = 0, patience.arrived
         useless, corrupt = 0, False
         while self._is_needed(claim):
-            position = None if claim is None else claim.position
+            position = 0 if claim is None else claim.position
             try:
                 self._sleep_until(patience.not_before)
                 taken = self._attempts.make(claim, self._serving)
-                if claim is None or claim.position != position:
+                if claim is None or claim.position >= position + BLOCK or self._is_done(claim):
                     useless = 0
-                elif taken and not self._is_done(claim):
+                elif taken:
                     useless += 1
-                    self._obey_useless(useless)
+                    self._obey_useless(useless, claim.position > position)
             except VersionsMixed as reason:
                 self._versions_mixed(reason)
             except ChecksumError as error:  # its bytes were taken back: they are asked for once more
@@ -184,6 +189,7 @@ class Fetcher:
                 with state.cond:
                     if not patience.refused() and not (patience.one_only and len(state.threads) > 1):
                         raise
+                    state.precondition = False
                 log.info("%s; once more with one connection", error)
                 return len(state.threads) == 1
             except AttemptFailed as error:
@@ -201,18 +207,28 @@ class Fetcher:
                         failures = 0
                     seen = patience.arrived
                     failures += 1
+                    if (
+                        failures > 1
+                    ):  # it may be the condition that makes it fail; validators are compared anyway
+                        state.precondition, state.condition = False, {}
                     wait = patience.wait(failures, error, now)
+                    if error.broken and failures == patience.retries and state.ledger is None:
+                        log.info("%s; once more without ranges, which may be what fails", error)
+                        self._attempts.turn_to_stream()
                 self._listener(Retrying(str(error), wait, failures))
                 log.info("%s; again in %.1f s", error, wait)
                 self._sleep_until(now + wait)
         with state.cond:
             return not state.is_leaving
 
-    def _obey_useless(self, count: int) -> None:
-        """Ask again after an answer that was believed and brought nothing; after some in a row without ranges."""
+    def _obey_useless(self, count: int, some: bool) -> None:
+        """Ask again after a believed answer that brought less than a block, or not even *some* bytes of one.
+
+        After some of them in a row, without ranges.
+        """
         if count >= MOST_ODD:
             self._attempts.turn_to_stream()
-        else:
+        elif not some:
             raise AttemptFailed(self._remote.name, "an answer brought none of the bytes asked for")
 
     def _is_needed(self, claim: Claim | None) -> bool:
@@ -245,14 +261,19 @@ class Fetcher:
                     False  # what goes on in the middle may be of another version: from byte 0
                 )
                 return
-            if state.ledger is None or state.is_strict or state.restarts:
+            resumed = state.opened is not None and state.opened.resumed
+            cached = state.before and not (state.relied or resumed or state.streaming)
+            if cached and reason.disputed:
+                how, state.barrier = "what the cache holds is of another version", state.begin_anew
+            elif state.ledger is None or state.is_strict or state.restarts:
                 flips = "; its answers are of several versions" if state.restarts else ""
                 if reason.disputed and state.ledger is not None:
                     state.dispute()
                 error = RemoteChangedError(self._remote.name, why + flips)
                 state.error = state.error or error
                 raise error
-            state.restarts += 1
-            state.barrier = state.start_over
-        self._listener(Notice(f"{why}: starting over, in one piece"))
+            else:
+                state.restarts += 1
+                how, state.barrier = "starting over, in one piece", state.start_over
+        self._listener(Notice(f"{why}: {how}"))
         self._attempts.abort_others()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 
-from pyroaring import BitMap
-
 from . import planner
 from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .cache import Cache
@@ -283,12 +281,12 @@ class FileTarget:
         if self._other_url:
             text = "compared by size and samples, for the validators of another URL prove nothing"
             self._listener(Notice(f"{self._remote.name}: {text}"))
-        samples = _looks(copy) if start is Start.RESUME else self._samples(copy) if copy.blocks.held else []
+        if start is Start.RESUME:
+            return Opened(copy, resumed=copy.blocks.held > 0, samples=tuple(_looks(copy)))
         return Opened(
             copy,
             resumed=copy.blocks.held > 0,
-            samples=tuple(samples),
-            doubtful=copy.unvouched if start is Start.RESUME else BitMap(),
+            samples=tuple(self._samples(copy)) if copy.blocks.held else (),
             mismatch=lambda why: RemoteChangedError(path, f"the resource is not the one held: {why}"),
         )
 

@@ -254,7 +254,7 @@ def read_answer(status: int, headers: Headers, asked: Asked) -> Answer:
     match status:
         case 206:
             return _read_partial(headers, asked)
-        case 200:
+        case 200 | 203:  # a proxy has changed something about it (RFC 9110, 15.3.4)
             return _read_whole(headers, asked)
         case 304 if asked.conditional:
             return NotModified(identity_of(headers, None))
@@ -272,12 +272,14 @@ def read_answer(status: int, headers: Headers, asked: Asked) -> Answer:
 
 
 def _read_partial(headers: Headers, asked: Asked) -> Answer:
-    if asked.header is None:
-        return Unbelievable("206 Partial Content to a request without Range")
     length = content_length(headers)
     ranges = headers.all("content-range")
     if isinstance(length, Unbelievable):
         return length
+    if asked.header is None:
+        if length is None or not _is_all(ranges, length) or coding_of(headers) is not None:
+            return Unbelievable("206 Partial Content to a request without Range")
+        return Whole(identity_of(headers, length), None, framed=True)
     if any(value.lower().startswith("multipart/") for value in headers.all("content-type")):
         return Unbelievable("several parts where one range was asked for")
     if coding_of(headers) is not None:
@@ -314,12 +316,17 @@ def _read_whole(headers: Headers, asked: Asked) -> Answer:
         span = asked.suffix if asked.range is None else len(asked.range)
         if length is not None and length == span and coding is None:
             return Unproven("200 exactly as long as the range that was asked for")
-    elif headers.all("content-range"):
+    elif headers.all("content-range") and not _is_all(headers.all("content-range"), length):
         return Unbelievable("200 with a Content-Range to a request without Range")
     if length is not None and length > MAX_SIZE:
         return Unbelievable(f"Content-Length: {length}")
     chunked = bool(headers.all("transfer-encoding"))
     return Whole(identity_of(headers, length), coding, framed=chunked or length is not None)
+
+
+def _is_all(ranges: list[str], length: int | None) -> bool:
+    """Return whether the fields *ranges* say that a body of *length* bytes is all there is."""
+    return length is not None and ranges in ([f"bytes 0-{length - 1}/{length}"], [f"bytes */{length}"])
 
 
 def content_length(headers: Headers) -> int | Unbelievable | None:
@@ -335,6 +342,11 @@ def content_length(headers: Headers) -> int | Unbelievable | None:
     if len(values) > 1 or not _DIGITS.fullmatch(values[0]):
         return Unbelievable(f"Content-Length: {', '.join(values)}")
     return int(values[0])
+
+
+def is_chunked(headers: Headers) -> bool:
+    """Return whether the body comes in the chunked transfer coding, and in no other."""
+    return ", ".join(headers.all("transfer-encoding")).lower() == "chunked"
 
 
 def coding_of(headers: Headers) -> str | None:

@@ -91,6 +91,16 @@ class Ledger:
         rest = within.minus(self.fragment) if self.fragment is not None else [within]
         return all(self.blocks.holds(part) for part in rest)
 
+    def is_in_doubt(self, wanted: ByteRange) -> bool:
+        """Return whether *wanted* crosses the end of a claim whose bytes are here, and the seam behind them is not."""
+        return any(
+            claim.is_done
+            and not claim.sample
+            and wanted.start < claim.stop + SEAM
+            and claim.stop < wanted.stop
+            for claim in self.claims
+        )
+
     def next_claim(self, connections: int, now: float, *, whole: bool = False) -> Claim | None:
         """Return what a free connection should bring next, claimed for it; None when there is nothing.
 

@@ -92,10 +92,11 @@ class Patience:
         """
         self._refuse_long_waits(error)
         allowed = self.retries
-        if error.garbled or (error.refused and not self.answered):
+        hopeless = error.garbled and not self.answered
+        if hopeless or (error.refused and not self.answered):
             allowed = min(allowed, 1)
         if failures > allowed or self._slow_rounds > self.retries:
-            if error.garbled:
+            if hopeless:
                 raise UnbelievableError(error.what, error.why)
             raise (StalledError if error.stalled else IncompleteError)(error.what, error.why)
         self._heed(error, now)

@@ -6,9 +6,8 @@ Which is which, the ledger says under the guard of `State`; reading, writing and
 
 from __future__ import annotations
 
+import threading
 import time
-
-from pyroaring import BitMap
 
 from . import planner
 from .blocks import MAX_SIZE
@@ -40,6 +39,7 @@ class Receiver:
         self._name = name
         self._limiter = limiter
         self._timeout = timeout
+        self._renouncing = threading.Lock()  # nobody writes before the record says that nothing is held
 
     def receive(self, claim: Claim, response: Response, offset: int, stop: int | None) -> bool:
         """Take a body that begins at *offset* as far as *claim* needs it.
@@ -177,9 +177,6 @@ class Receiver:
             return
         why = _not_those(part)
         assert state.opened is not None and state.ledger is not None
-        if claim.sample and state.opened.doubtful:
-            self._drop(state.opened.doubtful)
-            return
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
         if not state.streaming or state.is_strict or not overrules:
@@ -206,17 +203,6 @@ class Receiver:
             claim.position = start
             state.dirty += 1
 
-    def _drop(self, doubtful: BitMap) -> None:
-        """Hold nothing of *doubtful* any more, on disk neither: it is not what the server has."""
-        state = self._state
-        with state.cond:
-            assert state.ledger is not None
-            state.copy.blocks.drop(doubtful)
-            state.before = state.before & state.copy.blocks.bits
-            state.ledger.samples.clear()
-            snapshot = state.snapshot()
-        state.copy.checkpoint(snapshot)
-
     def _forget(self, part: ByteRange) -> None:
         """Mark every block that *part* touches as missing. The guard is held."""
         state = self._state
@@ -226,11 +212,12 @@ class Receiver:
     def _renounce(self) -> None:
         """After a start over, have the record say that nothing is held, before anything is written anew."""
         state = self._state
-        with state.cond:
-            renounced, state.renounced = state.renounced, False
-            snapshot = state.snapshot()
-        if renounced:
-            state.copy.renounce(snapshot)
+        with self._renouncing:
+            with state.cond:
+                renounced, state.renounced = state.renounced, False
+                snapshot = state.snapshot() if renounced else None
+            if snapshot is not None:
+                state.copy.renounce(snapshot)
 
     def _ended(self, claim: Claim, size: int) -> None:
         """A body without announced length came to its end: now the size is known, if that end is to be trusted."""

@@ -26,10 +26,11 @@ from .errors import (
 )
 from .headers import Asked, retry_after
 from .transport import Response, Transport
-from .urls import check_url, credentials_of, origin_of, redact, without_credentials
+from .urls import check_url, credentials_of, escaped, origin_of, redact, without_credentials
 
 MOST_REDIRECTS = 10
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
+_TEMPORARY = frozenset({408, 425, 429})
 
 # What carries the ranges and the coding belongs to the engine.
 RESERVED = frozenset(
@@ -63,26 +64,33 @@ class Remote:
     def ask(self, asked: Asked, extra: Iterable[tuple[str, str]] = ()) -> Response:
         """Send a GET for *asked*, follow redirects, and return the answer to it, whatever its status.
 
-        A remembered redirect that is refused now is resolved afresh once: signed URLs expire.
+        A remembered redirect that is refused now is resolved afresh once, for signed URLs expire; after one that
+        fails, the next attempt resolves it afresh, for a mirror may be down.
         """
         final = self._final
         if final is not None:
-            response = self._send(final, asked, extra)
-            if response.status not in (401, 403, 404, 410) and response.status not in _REDIRECTS:
+            try:
+                response = self._send(final, asked, extra)
+            except SmartRemoteError:
+                self._final = None
+                raise
+            if response.status < 300 or response.status in (304, 412, 416):
+                return response
+            self._final = None
+            if response.status in _TEMPORARY or response.status >= 500:
                 return response
             response.skip(64 * 1024)
             response.close()
-            self._final = None
         return self._follow(asked, extra)
 
     def _follow(self, asked: Asked, extra: Iterable[tuple[str, str]]) -> Response:
         url = self.url
         for _ in range(MOST_REDIRECTS + 1):
             response = self._send(url, asked, extra)
-            if response.status not in _REDIRECTS:
+            target = response.headers.get("location")
+            if response.status not in _REDIRECTS or (response.status == 300 and not target):
                 self._final = url if url != self.url and response.status in (200, 206, 304) else None
                 return response
-            target = response.headers.get("location")
             response.skip(64 * 1024)
             response.close()
             if not target:
@@ -92,7 +100,7 @@ class Remote:
 
     def _next_hop(self, url: str, target: str) -> str:
         try:
-            following = without_credentials(check_url(urljoin(url, target)))
+            following = without_credentials(check_url(urljoin(url, escaped(target))))
         except (UsageError, ValueError) as error:
             raise RefusedError(
                 redact(url), f"a redirect to {redact(target)}, which is no http URL"
@@ -141,9 +149,15 @@ def refusal(response: Response, name: str) -> SmartRemoteError:
         phrase = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         phrase = f"status {status}"
-    if status in (408, 425, 429) or status >= 500:
+    if status in _TEMPORARY or status >= 500:
         wait = retry_after(response.headers, time.time())
-        return AttemptFailed(name, phrase, crowded=status in (429, 503), retry_after=wait)
+        return AttemptFailed(
+            name,
+            phrase,
+            crowded=status in (429, 503),
+            broken=status >= 500 and status != 503,
+            retry_after=wait,
+        )
     if status in (404, 410):
         return RemoteNotFoundError(name, phrase)
     if status in (401, 403, 407):

@@ -21,8 +21,8 @@ from typing import Any
 
 from .tls import NestedTls
 
-# RFC 9112, 3 and 5 set no bound; servers send a few KiB, and h11 gives up at 100 KiB.
-LONGEST_HEAD = 64 * 1024
+# RFC 9112, 3 and 5 set no bound; servers send a few KiB, and curl gives up at 300 KiB. Interim answers count too.
+LONGEST_HEAD = 256 * 1024
 
 # An address that does not answer in this many seconds is raced by the next (RFC 8305, 5).
 HEAD_START = 0.25
@@ -34,6 +34,12 @@ _PROTOCOL = b"HTTP/1."
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.\d 1\d\d")
 _CHUNK = 64 * 1024
+
+# A header field as RFC 9110, 5 has it, and how lines that are none are told from those that must not be lost.
+_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\x0b\x0c\r]*")
+_WEIGHTY = re.compile(
+    rb"\s*(content-|transfer-encoding|etag|last-modified|location|connection|\S*digest)", re.IGNORECASE
+)
 
 
 class GarbledError(ConnectionError):
@@ -52,6 +58,7 @@ class Wire:
         self._deadline = 0.0
         self._aborted = False
         self._heads = 0  # of answers so far
+        self._head_bytes = 0  # of the answer to come and its interim answers
         self._answered = False
         self._ended = False
         self.user: int | None = None  # the thread that waits for an answer
@@ -103,6 +110,7 @@ class Wire:
                 self._ended = True
                 raise
         self._in_head = not data or data[:1].isalpha()
+        self._head_bytes = 0
         self.reusable = False
         self._deadline = time.monotonic() + timeout if timeout is not None else float("inf")
 
@@ -115,7 +123,7 @@ class Wire:
             data, self._buffer = self._buffer[:most], self._buffer[most:]
             return data or self._recv(most, timeout)
         while (end := _END_OF_HEAD.search(self._buffer)) is None:
-            if len(self._buffer) > LONGEST_HEAD:
+            if self._head_bytes + len(self._buffer) > LONGEST_HEAD:
                 break
             if not _PROTOCOL.startswith(self._buffer[: len(_PROTOCOL)]):
                 raise GarbledError("it is not HTTP/1")
@@ -124,12 +132,19 @@ class Wire:
                 head, self._buffer = self._buffer, b""
                 return head
             self._buffer += more
-        if end is None or end.end() > LONGEST_HEAD:
+        self._head_bytes += LONGEST_HEAD if end is None else end.end()
+        if end is None or self._head_bytes > LONGEST_HEAD:
             raise GarbledError(f"headers of more than {LONGEST_HEAD} bytes")
+        if time.monotonic() > self._deadline:  # interim answers may come without end
+            raise TimeoutError("no answer came in time")
         head, self._buffer = self._buffer[: end.end()], self._buffer[end.end() :]
         self._in_head = _INTERIM.match(head) is not None
         self._heads += not self._in_head
-        return head
+        return readable(head)
+
+    def unread(self, data: bytes) -> None:
+        """Take *data* back, which `receive` returned: it is not the body's."""
+        self._buffer = data + self._buffer
 
     def read_into(self, view: memoryview, timeout: float | None) -> int:
         """Fill *view* with body bytes as far as they come without a pause; return how many, 0 at the end.
@@ -173,6 +188,8 @@ class Wire:
         """
         if self.tls == (context, hostname) and self._on_close is not None:
             return
+        if self._buffer:  # anybody on the way may have sent it
+            raise GarbledError("bytes that came before TLS")
         deadline = time.monotonic() + timeout if timeout is not None else float("inf")
         under = self._sock
         sock: ssl.SSLSocket | NestedTls
@@ -240,6 +257,21 @@ class Wire:
         poller.register(self._sock, event)
         limit = None if timeout is None or timeout == float("inf") else max(0, int(timeout * 1000 + 0.999))
         return bool(poller.poll(limit))
+
+
+def readable(head: bytes) -> bytes:
+    """Return *head* without lines that are no header fields and say nothing that counts: parsers refuse them all."""
+    first, *lines = head.split(b"\n")
+    kept, drops = [first], False
+    for line in lines:
+        field = line.removesuffix(b"\r")
+        if (
+            not field.startswith((b" ", b"\t")) or len(kept) == 1
+        ):  # else it continues the one before (obs-fold)
+            drops = bool(field) and not _FIELD.fullmatch(field) and not _WEIGHTY.match(field)
+        if not drops:
+            kept.append(line)
+    return b"\n".join(kept)
 
 
 def connect(host: str, port: int, timeout: float | None, stopped: Callable[[], bool]) -> socket.socket:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pyroaring import BitMap
 
 from . import planner
-from .blocks import MAX_SIZE, BlockMap
+from .blocks import BLOCK, MAX_BLOCKS, MAX_SIZE, BlockMap
 from .copies import Copy, Snapshot
 from .digests import Digest
 from .errors import SmartRemoteError
@@ -25,15 +25,13 @@ class Opened:
     """What the opener made of the first answer: the copy to fill, and what must be compared before it is trusted.
 
     *resumed* copies hold bytes of an earlier run, so that a change cannot be mended by starting over.
-    *mismatch* makes the error for samples that differ; where there are *doubtful* blocks, those are dropped instead,
-    for the resource is the same and it must be the file that was changed.
+    *mismatch* makes the error for samples that differ.
     """
 
     copy: Copy
     resumed: bool = False
     samples: tuple[ByteRange, ...] = ()
     mismatch: Callable[[str], SmartRemoteError] | None = None
-    doubtful: BitMap = field(default_factory=BitMap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,9 @@ class State:
         self.ledger: Ledger | None = None
         self.early_wants: list[ByteRange] = []  # from before there was a ledger
         self.probing = False
+        self.meeting: Claim | None = None  # the first answer's, which is compared with what was held before
         self.delivered = False  # somebody has read held bytes: they must not change any more
+        self.relied = False  # and some of them were held before this run
         self.framed = True
         # How it is asked for
         self.precondition = True
@@ -155,7 +155,16 @@ class State:
             return False
         if self.identity is not None and self.identity.size is None and wanted.stop >= MAX_SIZE:
             return False
-        return self.ledger.satisfied(wanted)
+        first = self.meeting
+        if first is not None and first in self.ledger.claims and first.position == first.origin:
+            return False
+        return self.ledger.satisfied(wanted) and not self.ledger.is_in_doubt(wanted)
+
+    def deliver(self, wanted: ByteRange) -> None:
+        """Note that somebody reads the bytes of *wanted* from the copy."""
+        self.delivered = True
+        first, stop = wanted.start // BLOCK, min(-(-wanted.stop // BLOCK), MAX_BLOCKS)
+        self.relied = self.relied or (first < stop and self.before.range_cardinality(first, stop) > 0)
 
     def snapshot(self) -> Snapshot:
         """Return what is written, to be recorded."""
@@ -176,6 +185,14 @@ class State:
         self.streaming = True
         if self.ledger is not None:
             self.ledger.leave_to_one()
+
+    def begin_anew(self) -> None:
+        """Forget every block, and fetch what is wanted anew. A barrier."""
+        assert self.ledger is not None
+        self.ledger.drop_all()
+        self.before = BitMap()
+        self.digests.clear()
+        self.renounced = True
 
     def start_over(self) -> None:
         """Forget every block: everything is fetched anew, in one piece. A barrier."""

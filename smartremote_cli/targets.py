@@ -15,6 +15,7 @@ from .errors import RemoteChangedError
 from .headers import Asked, Identity, Match
 from .memory_copy import MemoryCopy
 from .part import Record
+from .planner import with_seams
 from .ranges import ByteRange
 from .resume import changed
 from .state import Opened
@@ -186,7 +187,10 @@ def first_of_held(record: Record, offset: int, length: int | None) -> tuple[Aske
     if run is None:
         # A server that ignores the condition sends what is asked for: let that be a single byte.
         return Asked(range=ByteRange(start, start + 1), conditional=True), known.condition()
-    return Asked(range=ByteRange(run.start, min(run.stop, run.start + FIRST))), known.precondition()
+    missing = ByteRange(run.start, min(run.stop, run.start + FIRST))
+    right = missing.stop < known.size and blocks.holds_block(missing.stop // BLOCK)
+    left = missing.start > 0 and blocks.holds_block(missing.start // BLOCK - 1)
+    return Asked(range=with_seams(missing, left, right)), known.precondition()
 
 
 def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:

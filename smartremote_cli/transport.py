@@ -14,6 +14,7 @@ import socket
 import ssl
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from . import __version__
+from .chunked import ChunkError, Chunks
 from .errors import (
     AttemptFailed,
     ClosedError,
@@ -30,7 +32,7 @@ from .errors import (
     SmartRemoteError,
     UsageError,
 )
-from .headers import Headers, Unbelievable, content_length
+from .headers import Headers, Unbelievable, content_length, is_chunked
 from .sockets import GarbledError, Wire
 from .tls import tls_context
 from .urls import credentials_of, redact, without_credentials
@@ -66,6 +68,8 @@ _CONNECTING = (httpx.ConnectError, httpcore.ConnectError)
 
 # So many seconds a saved connection is worth: for a chunked body's end, or a refusal's short body.
 _NOT_WORTH_MORE = 0.2
+_AT_ONCE = 64 * 1024
+_LONGEST_REASON = 200  # characters: what others say may quote a whole body
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +253,7 @@ class Response:
             (key.decode("latin-1"), value.decode("latin-1")) for key, value in raw.headers.raw
         )
         self._stream = raw.extensions.get("network_stream")
-        self._chunks: Iterator[bytes] | None = None
+        self._pieces: Iterator[bytes] | None = None
         self._rest = memoryview(b"")
         self._ended = False
         length = content_length(self.headers)
@@ -257,7 +261,9 @@ class Response:
         self.length: int | None = 0 if bodiless else None if isinstance(length, Unbelievable) else length
         self._left = self.length if self.length is not None else -1
         stream = self._stream
-        drains = isinstance(stream, _Stream) and stream.drains and self._left >= 0
+        ours = isinstance(stream, _Stream) and stream.drains
+        self._chunks = Chunks() if ours and not bodiless and is_chunked(self.headers) else None
+        drains = ours and (self._left >= 0 or self._chunks is not None)
         self._wire: Wire | None = stream.wire if isinstance(stream, _Stream) and drains else None
 
     def read_into(self, view: memoryview) -> int:
@@ -266,16 +272,16 @@ class Response:
         Raises `AttemptFailed` when the connection breaks, stalls, or ends before the announced length.
         """
         try:
-            count = self._drain(view) if self._wire is not None else self._pull(view)
+            if self._wire is None:
+                return self._pull(view)
+            return self._drain(self._wire, view) if self._chunks is None else self._decode(self._wire, view)
         except FOREIGN as error:
             raise translate(error, self.url) from error
-        return count
 
-    def _drain(self, view: memoryview) -> int:
-        assert self._wire is not None
+    def _drain(self, wire: Wire, view: memoryview) -> int:
         if not self._left:
             return 0
-        count = self._wire.read_into(view[: self._left], self._timeout)
+        count = wire.read_into(view[: self._left], self._timeout)
         if not count:
             raise AttemptFailed(
                 redact(self.url), f"the connection ended {self._left} bytes before the body did"
@@ -283,12 +289,27 @@ class Response:
         self._left -= count
         return count
 
+    def _decode(self, wire: Wire, view: memoryview) -> int:
+        """Fill *view* from a chunked body. What comes and is no body, sizes and extensions, is no sign of life."""
+        assert self._chunks is not None
+        deadline = time.monotonic() + self._timeout
+        while not (count := self._chunks.take(view)) and not self._chunks.is_whole:
+            data = wire.receive(_AT_ONCE, deadline - time.monotonic())
+            if not data:
+                raise AttemptFailed(redact(self.url), "the connection ended before the body did")
+            self._chunks.feed(data)
+            if time.monotonic() > deadline:
+                raise TimeoutError("no byte of the body came in time")
+        return count
+
     def _pull(self, view: memoryview) -> int:
-        if self._chunks is None:
+        if self._pieces is None:
             consumed = self._raw.is_stream_consumed  # an answer that a MockTransport made of bytes
-            self._chunks = iter((self._raw.content,)) if consumed else self._raw.iter_raw()
+            self._pieces = iter((self._raw.content,)) if consumed else self._raw.iter_raw()
+        if isinstance(self._stream, _Stream):
+            self._stream.deadline = time.monotonic() + self._timeout
         while not self._rest:
-            chunk = next(self._chunks, None)
+            chunk = next(self._pieces, None)
             if chunk is None:
                 self._ended = True
                 if self._left > 0:
@@ -304,37 +325,28 @@ class Response:
         return count
 
     def finish(self) -> None:
-        """Read the last, empty chunk of a body whose bytes are all here, so that the connection lives."""
-        if (
-            self.length is None
-            and isinstance(self._stream, _Stream)
-            and self.headers.all("transfer-encoding")
-        ):
-            with self._hurrying():
-                self.read_into(memoryview(bytearray(1)))
+        """Read what ends a body whose bytes are all here, the last chunk and trailers, so that the connection lives."""
+        deadline = time.monotonic() + _NOT_WORTH_MORE
+        with contextlib.suppress(SmartRemoteError, ChunkError, *FOREIGN):
+            if self._wire is not None and self._chunks is not None:
+                while not self._chunks.is_over and (left := deadline - time.monotonic()) > 0:
+                    data = self._wire.receive(_AT_ONCE, left)
+                    self._chunks.feed(data)
+                    if not data or self._chunks.take(memoryview(bytearray(1))):
+                        break
+            elif self.length is None and isinstance(self._stream, _Stream) and is_chunked(self.headers):
+                self._timeout = _NOT_WORTH_MORE
+                self._pull(memoryview(bytearray(1)))
 
     def skip(self, most: int) -> None:
         """Read the rest of the body and drop it where it is announced and short, so that the connection lives."""
         if 0 < self._left <= most:
-            view = memoryview(bytearray(min(self._left, 64 * 1024)))
-            with self._hurrying():
-                while self.read_into(view):
-                    pass
-
-    @contextlib.contextmanager
-    def _hurrying(self) -> Iterator[None]:
-        """Read what is of no use but for the connection's sake: without patience, and without complaint."""
-        stream, timeout = self._stream, self._timeout
-        self._timeout = min(timeout, _NOT_WORTH_MORE)
-        if isinstance(stream, _Stream):
-            stream.longest_wait = self._timeout
-        try:
+            view = memoryview(bytearray(min(self._left, _AT_ONCE)))
+            self._timeout = min(self._timeout, _NOT_WORTH_MORE)
+            deadline = time.monotonic() + self._timeout
             with contextlib.suppress(SmartRemoteError):
-                yield
-        finally:
-            self._timeout = timeout
-            if isinstance(stream, _Stream):
-                stream.longest_wait = None
+                while time.monotonic() < deadline and self.read_into(view):
+                    pass
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it."""
@@ -347,10 +359,13 @@ class Response:
 
     def _close(self) -> None:
         if self._wire is not None:
-            self._wire.reusable = self._left == 0 and not self._wire.has_leftovers and self._may_persist()
+            if self._chunks is not None:
+                self._wire.unread(self._chunks.leftovers)
+            over = self._left == 0 or (self._chunks is not None and self._chunks.is_over)
+            self._wire.reusable = over and not self._wire.has_leftovers and self._may_persist()
         elif self._left == 0 and not self._ended:
             with contextlib.suppress(Exception):  # lets httpcore see the end, which it needs for keep-alive
-                next(self._chunks if self._chunks is not None else self._raw.iter_raw(), None)
+                next(self._pieces if self._pieces is not None else self._raw.iter_raw(), None)
         if isinstance(self._stream, _Stream):
             self._stream.wire.user = None
         with contextlib.suppress(RuntimeError, *FOREIGN):
@@ -390,10 +405,12 @@ def translate(error: BaseException, url: str, *, in_head: bool = False) -> Smart
             return RefusedError(name, f"unknown host {urlsplit(url).hostname}")
         if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
             return AttemptFailed(name, "the connection was closed in the middle of TLS")
-        if isinstance(cause, GarbledError):
+        if isinstance(cause, (GarbledError, ChunkError)):
             return AttemptFailed(name, f"its answer cannot be believed: {cause}", garbled=True)
         if isinstance(cause, ssl.SSLError) and not any(isinstance(c, _CONNECTING) for c in chain):
             return AttemptFailed(name, "the connection broke in the middle of TLS")
+        if isinstance(cause, ssl.SSLError) and cause.reason == "TLSV1_ALERT_INTERNAL_ERROR":
+            return AttemptFailed(name, "the server fails to speak TLS: internal error")
         if isinstance(cause, ssl.SSLError):
             reason = (cause.reason or "error").replace("_", " ").lower()
             return RefusedError(name, f"TLS failed: {reason}")
@@ -410,7 +427,8 @@ def translate(error: BaseException, url: str, *, in_head: bool = False) -> Smart
         if in_head and isinstance(cause, (ConnectionResetError, BrokenPipeError)):
             return AttemptFailed(name, "the connection was reset before an answer came", crowded=True)
         if in_head and type(cause).__module__.startswith("h11"):
-            return AttemptFailed(name, f"its answer cannot be believed: {str(cause).lower()}", garbled=True)
+            why = f"its answer cannot be believed: {str(cause).lower()[:_LONGEST_REASON]}"
+            return AttemptFailed(name, why, garbled=True)
     if in_head and isinstance(error, httpcore.RemoteProtocolError):
         return AttemptFailed(name, "the connection ended before an answer came", crowded=True)
     if isinstance(
@@ -418,7 +436,7 @@ def translate(error: BaseException, url: str, *, in_head: bool = False) -> Smart
     ):
         return UsageError(name, str(error))
     reason = next((os.strerror(c.errno) for c in chain if isinstance(c, OSError) and c.errno), str(error))
-    return AttemptFailed(name, reason.rstrip(".").lower() or "the connection broke")
+    return AttemptFailed(name, reason[:_LONGEST_REASON].rstrip(".").lower() or "the connection broke")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -508,15 +526,20 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, wire: Wire, drains: bool, patience: float | None) -> None:
         self.wire = wire
         self.drains = drains
-        self.longest_wait: float | None = None
+        self.deadline: float | None = None  # of the next piece of a body, however many reads it takes
         self._patience = patience
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         limit = self._patience if timeout is None else timeout
+        if self.deadline is not None:
+            limit = self.deadline - time.monotonic()
         with _mapped(httpcore.ReadTimeout, httpcore.ReadError):
-            return self.wire.receive(max_bytes, self.longest_wait or limit)
+            if limit is not None and limit <= 0:
+                raise TimeoutError("no byte of the body came in time")
+            return self.wire.receive(max_bytes, limit)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.deadline = None
         with _mapped(httpcore.WriteTimeout, httpcore.WriteError):
             self.wire.send(buffer, self._patience if timeout is None else timeout)
 

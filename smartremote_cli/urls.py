@@ -39,6 +39,12 @@ def check_url(url: str) -> str:
     return parts._replace(fragment="").geturl()
 
 
+def escaped(reference: str) -> str:
+    """Return a URL reference as it came in a header, spaces and bytes beyond ASCII percent-encoded."""
+    data = reference.strip().encode("latin-1", "replace")
+    return "".join(f"%{byte:02X}" if byte == 0x20 or byte >= 0x80 else chr(byte) for byte in data)
+
+
 def redact(url: str) -> str:
     """Return *url* as it may be shown: without user:password, the query shortened.
 

@@ -27,6 +27,9 @@ from .headers import (
 from .ranges import ByteRange
 from .resume import changed
 
+# Statuses that are about the resource or the moment, not about how it was asked for.
+PLAIN_REFUSALS = frozenset({401, 402, 403, 404, 407, 408, 410, 421, 425, 429, 451})
+
 # So many unbelievable answers in a row, and ranges are given up.
 MOST_ODD = 2
 
@@ -139,10 +142,21 @@ def judge(answer: Answer, at: Context) -> Verdict:
             if at.asked.header is None:
                 return Odd(why, final=at.odd >= MOST_ODD - 1)
             return Otherwise.IN_ONE_PIECE if at.odd >= MOST_ODD - 1 else Odd(why, final=False)
-        case Failed(status=501) if at.asked.suffix is not None and at.known is None:
-            return AskFor(Asked(range=ByteRange(0, BLOCK)))
+        case Failed(status=status) if status not in PLAIN_REFUSALS and (status < 500 or status == 501):
+            return _refused(at)
         case _:
             return Refused()
+
+
+def _refused(at: Context) -> Verdict:
+    """It may be the condition, the suffix or, as long as none was answered, the range that is refused: ask without."""
+    if at.conditioned:
+        return Otherwise.UNCONDITIONALLY
+    if at.known is not None or at.asked.header is None:
+        return Refused()
+    if at.asked.suffix is not None:
+        return AskFor(Asked(range=ByteRange(0, BLOCK)))
+    return Otherwise.IN_ONE_PIECE
 
 
 def _partial(answer: Partial, at: Context) -> Verdict:

@@ -254,6 +254,18 @@ def shorter(by: int, *, honest: bool = True, when: When = always) -> Fault:
     return _reshaped("shorter part", 0, -by, honest, when)
 
 
+def at_most(size: int, *, when: When = always) -> Fault:
+    """Send parts of no more than *size* bytes, and say so."""
+
+    def edit(reply: Reply) -> None:
+        total = reply.body.content.size
+        reply.body = replace(reply.body, stop=min(reply.body.stop, reply.body.start + size))
+        reply.headers.put("Content-Length", str(reply.body.size))
+        reply.headers.put("Content-Range", f"bytes {reply.body.start}-{reply.body.stop - 1}/{total}")
+
+    return _of_parts("small part", when, edit)
+
+
 def longer(by: int, *, honest: bool = True, when: When = always) -> Fault:
     return _reshaped("longer part", 0, by, honest, when)
 
@@ -463,6 +475,27 @@ def chunked(size: int = 10_000, *, when: When = always) -> Fault:
     return _answering("chunked", when, edit)
 
 
+def odd_chunks(kind: Literal["extension", "trailers", "LF"], *, when: When = always) -> Fault:
+    """Send chunks of which one's extension, or the trailers, do not end, or whose lines end with LF alone."""
+
+    def edit(reply: Reply) -> None:
+        data, end = reply.body.whole(), b"\n" if kind == "LF" else b"\r\n"
+        parts = [data[start : start + 60_000] for start in range(0, len(data), 60_000)]
+        coded = b"".join(b"%x%s%s%s" % (len(part), end, part, end) for part in parts)
+        reply.headers.put("Transfer-Encoding", "chunked")
+        match kind:
+            case "extension":
+                reply.body, reply.body_pace = Body.of(b"5;" + b"x" * 3000), Pace(1, 0.05)
+            case "trailers":
+                reply.body = Body.of(coded + b"0" + end + b"Odd: ")
+                reply.breaks.append(Break(reply.body.size - 1, seconds=3600))
+            case "LF":
+                reply.body = Body.of(coded + b"0" + end + end)
+        reply.headers.drop("Content-Length")
+
+    return _answering(f"odd chunks: {kind}", when, edit)
+
+
 def until_close(*, when: When = always) -> Fault:
     """Announce no length: the body ends with the connection."""
 
@@ -601,6 +634,18 @@ def authenticate(user: str, *, when: When = always) -> Fault:
     challenge = [("WWW-Authenticate", 'Basic realm="tests"')]
     stranger = When(lambda exchange: exchange.seen.header("Authorization") != basic(user))
     return status(401, b"who are you?\n", challenge, when=stranger & when)
+
+
+def relabel(code: int, *, whole: bool = False, when: When = always) -> Fault:
+    """Send what would be a 200 as *code*; with *whole*, a Content-Range says that it is everything."""
+
+    def edit(reply: Reply) -> None:
+        if reply.status == 200:
+            reply.status = code
+            if whole:
+                reply.headers.put("Content-Range", f"bytes 0-{reply.body.size - 1}/{reply.body.size}")
+
+    return _answering(f"{code} for 200", when, edit)
 
 
 def redirect(to: str | None, code: int = 302, *, when: When = always) -> Fault:

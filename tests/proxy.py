@@ -61,7 +61,7 @@ class Proxy(Relay):
     """A forward proxy: requests in absolute form are passed on, CONNECT opens a tunnel.
 
     *user* is the name:password that it demands (407). *failure* is what everyone gets who has passed: a status,
-    or the end of the connection.
+    or the end of the connection. *promise* is said in a tunnel before the server says anything.
     """
 
     def __init__(
@@ -71,9 +71,11 @@ class Proxy(Relay):
         hosts: dict[str, tuple[str, int]] | None = None,
         failure: int | Literal["close", "reset"] | None = None,
         tls: ssl.SSLContext | None = None,
+        promise: bytes = b"",
     ) -> None:
         self.user = user
         self.failure = failure
+        self.promise = promise
         self.requests: list[Seen] = []  # the status is the proxy's own: 0 for what was passed on
         super().__init__(hosts=hosts, tls=tls)
 
@@ -108,7 +110,7 @@ class Proxy(Relay):
                     send_reply(wire, Reply.of(502, b"nobody there\n"))
                 elif tunnel:
                     seen.status = 200
-                    wire.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    wire.send(b"HTTP/1.1 200 Connection established\r\n\r\n" + self.promise)
                     self._relay(wire, upstream, tunnel=True)
                     return
                 else:

@@ -155,7 +155,8 @@ def test_a_refusal_is_one_line_with_its_status(tool: Tool, command: str, status:
         ran = tool(command, server.url())
     assert (ran.code, ran.out) == (4, b"")
     assert str(status) in ran.complaint
-    assert len(server.requests) == 1
+    # A 400 may be about the suffix or the range: it is asked for without.
+    assert len(server.requests) == 1 if status != 400 else len(server.requests) <= 3
     assert tool.files == []
 
 

@@ -703,7 +703,8 @@ def test_without_sums_some_of_what_is_held_is_compared(tool: Tool) -> None:
         interrupted(tool, server)
         os.unlink("file.bin.part.sums")
         tool.write("file.bin", b"\xee" * SIZE)
-        assert tool("get", server.url()).code == 0
+        assert tool("get", server.url()).code == 5
+        assert tool("get", server.url(), "--on-change", "restart").code == 0
     assert tool.read() == DATA
 
 

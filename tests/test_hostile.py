@@ -27,10 +27,11 @@ from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.events import Event
 from smartremote_cli.headers import Identity
 from smartremote_cli.leftovers import load_record
-from smartremote_cli.part import Record, encode
+from smartremote_cli.ranges import ByteRange
 from smartremote_cli.reading import Reader
 from smartremote_cli.remote import Remote
 from smartremote_cli.state import Policy
+from smartremote_cli.storage import LocalCopy
 from smartremote_cli.transport import Options, Transport
 from tests import faults
 from tests.proxy import Proxy
@@ -117,13 +118,14 @@ def hearing() -> Iterator[list[str]]:
 
 def leave_partial(file: Path, url: str, resource: Resource) -> None:
     """Leave what an interrupted download of *resource*, version one, would have left."""
-    with file.open("wb") as data:
-        data.truncate(SIZE)
-        for block in HELD:
-            data.seek(block * BLOCK)
-            data.write(ONE[block * BLOCK : (block + 1) * BLOCK])
     known = Identity(SIZE, resource.etag, resource.last_modified, settled=resource.last_modified is not None)
-    Path(f"{file}.part").write_bytes(encode(Record(BitMap(HELD), known, url)))
+    copy = LocalCopy.create(str(file), url, known, sync=False)
+    for block in HELD:
+        part = ByteRange(block * BLOCK, min((block + 1) * BLOCK, SIZE))
+        copy.write(part.start, memoryview(ONE)[part.start : part.stop])
+        copy.blocks.hold(part)
+    copy.checkpoint(copy.snapshot())
+    copy.close()
 
 
 def download(
@@ -587,11 +589,17 @@ FRAMING = [
             "of HTTP/2": b"HTTP/2 200 OK\r\n\r\n",
             "of SSH": b"SSH-2.0-OpenSSH_9\r\n",
             "of ICY": b"ICY 200 OK\r\n\r\n",
+            "of status 99999": b"HTTP/1.1 99999 OK\r\n\r\n",
+            "of status 099": b"HTTP/1.1 099 OK\r\n\r\n",
+            "of 300,000 bytes": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000 + b"\r\n\r\n",
+        }.items()
+    ),
+    *(  # a line that says nothing is not read: what comes is a body of unknown length
+        row(f"head {name}", bind(lambda head: [faults.raw(head)], head), 4, resumed={0, 5})
+        for name, head in {
             "with a bad line": b"HTTP/1.1 200 OK\r\nno field at all\r\n\r\n",
             "with an empty name": b"HTTP/1.1 200 OK\r\n: x\r\n\r\n",
             "with a control character": b"HTTP/1.1 200 OK\r\nX: \x00\r\n\r\n",
-            "of status 99999": b"HTTP/1.1 99999 OK\r\n\r\n",
-            "of status 099": b"HTTP/1.1 099 OK\r\n\r\n",
             "of 100,000 bytes": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
         }.items()
     ),
@@ -641,7 +649,7 @@ DIGESTS = [
 STATUS = [
     *(
         row(str(code), bind(lambda code: [faults.status(code)], code), 4)
-        for code in (201, 202, 203, 204, 205, 226, 300, 304, 305)
+        for code in (201, 202, 204, 205, 226, 300, 304, 305)
     ),
     *(
         row(str(code), bind(lambda code: [faults.status(code)], code), 4)
@@ -803,6 +811,57 @@ FOUND = [
         5,
         versions=(ONE, TWO),
     ),
+    # Time that brings no byte of the body is no sign of life, whatever else comes.
+    row("1xx without end", lambda: [faults.informational(103, times=100_000)], {3, 4}, timeout=0.5),
+    row(
+        "a refusal's body, dripped",
+        lambda: [
+            faults.status(503, b"x" * 500, when=first(2)),
+            faults.drip(1, 0.1, when=first(2)),
+        ],
+    ),
+    row(
+        "a redirect's body, dripped",
+        lambda: [
+            faults.redirect("/file.bin", when=faults.path("/file.bin") & first(1)),
+            faults.drip(1, 0.1, when=first(1)),
+        ],
+    ),
+    row("chunk extensions, dripped", lambda: [faults.odd_chunks("extension")], 3, timeout=0.5),
+    row("trailers, dripped", lambda: [faults.ignore_range(), faults.odd_chunks("trailers")], timeout=0.5),
+    row("chunks of 700 bytes", lambda: [faults.ignore_range(), faults.chunked(700)]),
+    row("chunks whose lines end with LF alone", lambda: [faults.ignore_range(), faults.odd_chunks("LF")]),
+    row("parts of 1100 bytes", lambda: [faults.at_most(1100)]),
+    row("parts of 4096 bytes", lambda: [faults.at_most(4096)]),
+    # What is refused may be how it was asked for.
+    *(
+        row(f"ranges refused by {code}", bind(lambda code: [faults.status(code, when=faults.ranged)], code))
+        for code in (400, 405, 406, 500, 501, 502)
+    ),
+    *(
+        row(
+            f"preconditions refused by {code}",
+            bind(lambda code: [faults.status(code, when=faults.conditional)], code),
+        )
+        for code in (400, 403, 500)
+    ),
+    row("preconditions hang up", lambda: [faults.fin(where="before", when=faults.conditional)]),
+    row("203 to everything", lambda: [faults.ignore_range(), faults.relabel(203)]),
+    row(
+        "206 of all to whoever asks for no range",
+        lambda: [faults.ignore_range(), faults.relabel(206, whole=True)],
+    ),
+    row(
+        "a Content-Range of all beside every 200",
+        lambda: [faults.ignore_range(), faults.relabel(200, whole=True)],
+    ),
+    row("a header line without a name", lambda: [faults.header("(odd)", "x")]),
+    row("80 KB of cookies", lambda: [faults.header("Set-Cookie", *["c=" + "x" * 4000] * 20)]),
+    row(
+        "a redirect with a blank in it",
+        lambda: [faults.redirect("/file.bin?a b", when=faults.path("/file.bin") & first(1))],
+    ),
+    row("junk after some answers", lambda: [faults.raw(b"junk\r\n\r\n", when=nth(3, 4, 5))]),
 ]
 
 

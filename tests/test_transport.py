@@ -30,6 +30,7 @@ from tests import faults
 from tests.proxy import Proxy, SocksProxy
 from tests.server import (
     Certificates,
+    Resource,
     Server,
     Where,
     make_certificates,
@@ -136,7 +137,7 @@ def test_a_redirect_to_elsewhere_is_refused(server: Server, to: str | None, why:
     assert not [secret for secret in SECRETS if secret in str(refused.value)]
 
 
-@pytest.mark.parametrize("code", [401, 403, 404, 410])
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 451])
 def test_a_remembered_redirect_that_is_refused_is_resolved_afresh_once(server: Server, code: int) -> None:
     server.faults.append(faults.signed(uses=1, refusal=code))
     with Transport() as transport:
@@ -149,6 +150,48 @@ def test_a_remembered_redirect_that_is_refused_is_resolved_afresh_once(server: S
         assert last.status == code
         last.close()
     assert [seen.path for seen in server.requests].count("/download") == 4
+
+
+def test_after_a_mirror_that_fails_the_redirect_is_resolved_afresh(server: Server) -> None:
+    with Server(DATA) as mirror:
+        server.faults.append(faults.redirect(mirror.url(), when=faults.path("/download") & faults.first(1)))
+        server.faults.append(faults.redirect("/file.bin", when=faults.path("/download")))
+        mirror.faults.append(faults.status(502, when=faults.after(1)))
+        with Transport() as transport:
+            remote = Remote(server.url("/download"), transport)
+            assert read(remote.ask(PART)) == DATA[1000:5000]
+            failed = remote.ask(PART)
+            assert failed.status == 502
+            failed.close()
+            assert read(remote.ask(PART)) == DATA[1000:5000]
+        assert [seen.path for seen in server.requests] == ["/download", "/download", "/file.bin"]
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/a b.bin", "/a%20b.bin"),
+        ("/\u00c3\u00a4.bin", "/%C3%A4.bin"),  # UTF-8, as it comes in a header
+        ("/\u00e4.bin", "/%E4.bin"),  # Latin-1
+        (" /a%20b.bin ", "/a%20b.bin"),
+    ],
+)
+def test_a_location_that_is_not_escaped_is_followed_as_it_is_meant(
+    server: Server, location: str, target: str
+) -> None:
+    server.resources[target] = Resource(DATA)
+    server.faults.append(faults.redirect(location, when=faults.path("/file.bin")))
+    assert fetch(server.url()) == DATA[1000:5000]
+
+
+def test_what_comes_before_tls_is_never_taken_for_what_comes_within(certificates: Certificates) -> None:
+    forged = (
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1000-4999/5000\r\nContent-Length: 4000\r\n\r\n"
+    )
+    with Server(DATA, tls=certificates.context()) as server, Proxy(promise=forged + bytes(4000)) as proxy:
+        with pytest.raises(AttemptFailed, match="before TLS"):
+            fetch(server.url(), Options(proxy=proxy.url(), cacert=str(certificates.ca)))
+        assert server.requests == []
 
 
 # --- whose headers go where ---
