@@ -9,6 +9,7 @@ from collections.abc import Callable
 from .errors import SmartRemoteError
 from .planner import MIB
 from .state import State
+from .threads import start
 
 EVERY_SECONDS = 1.0
 EVERY_BYTES = 64 * MIB
@@ -22,8 +23,9 @@ class Checkpointer:
         self._fail = fail
         self._thread = threading.Thread(target=self._run, name="smartremote-checkpoint", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def start(self) -> bool:
+        """Begin; False when the system allows no more threads."""
+        return start(self._thread)
 
     def finish(self, seconds: float) -> None:
         """Wait for the last checkpoint; one that takes longer is abandoned, and the record before it stands."""

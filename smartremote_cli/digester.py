@@ -9,6 +9,7 @@ from .engine import Transfer
 from .errors import SmartRemoteError
 from .planner import MIB
 from .ranges import ByteRange
+from .threads import start
 
 _NAP = 0.05  # seconds between looks whether more is here
 
@@ -25,15 +26,15 @@ class Digester:
         self._transfer = transfer
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="smartremote-digest", daemon=True)
+        self._follows = False
         self._begin(None)
 
     def __enter__(self) -> Digester:
-        self._thread.start()
+        self._follows = start(self._thread)  # else it has all to do in the end
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
+        self._stop()
 
     @property
     def done(self) -> int:
@@ -42,11 +43,15 @@ class Digester:
 
     def hexdigest(self) -> str:
         """Return the digest of the whole copy, every byte of which is held; what was not reached yet is read now."""
-        self._ended.set()
-        self._thread.join()
+        self._stop()
         while self._step():
             pass
         return self._hasher.hexdigest()
+
+    def _stop(self) -> None:
+        self._ended.set()
+        if self._follows:
+            self._thread.join()
 
     def _begin(self, mark: object) -> None:
         self._mark = mark

@@ -35,6 +35,7 @@ from .progress_lines import (
     retry_text,
     speed_text,
 )
+from .threads import start
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +86,7 @@ class ShownProgress(Progress):
         self._thread = threading.Thread(target=self._draw, name="smartremote-display", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._draws = start(self._thread)
         return self
 
     def __exit__(
@@ -95,7 +96,8 @@ class ShownProgress(Progress):
         if error is not None and not isinstance(error, (BrokenPipeError, SystemExit)):
             self.failed(error)
         self._inbox.put(None)
-        self._thread.join(PARTING)
+        if self._draws:
+            self._thread.join(PARTING)
 
     def __call__(self, event: Event) -> None:
         now = self._clock()

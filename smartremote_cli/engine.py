@@ -18,7 +18,7 @@ from .blocks import BLOCK, MAX_SIZE
 from .checkpoints import Checkpointer
 from .copies import Copy
 from .digests import Digest
-from .errors import ClosedError
+from .errors import ClosedError, LocalError
 from .events import Listener, ignore
 from .fetch import Fetcher
 from .headers import Asked, Identity
@@ -29,6 +29,7 @@ from .ranges import ByteRange
 from .remote import Remote
 from .state import Policy, State
 from .storage import LocalCopy
+from .threads import start
 
 # A stop waits so long for its threads and the last checkpoint: with start and exit it stays within a second.
 LAST_WORD = 0.6
@@ -314,9 +315,18 @@ class Transfer:
         if len(state.threads) < useful:
             thread = threading.Thread(target=self._fetcher.run, name="smartremote-fetch", daemon=True)
             state.threads[thread] = None
-            thread.start()
+            if not start(thread):
+                del state.threads[thread]
+                if state.threads:  # those that there are will do
+                    state.patience.most = state.patience.limit = len(state.threads)
+                else:
+                    state.error = state.error or LocalError(
+                        self.remote.name, "the system allows no more threads"
+                    )
 
     def _start_checkpoints(self) -> None:
         if self._checkpoints is None and isinstance(self.copy, LocalCopy):
-            self._checkpoints = Checkpointer(self._state, self._fetcher.fail)
-            self._checkpoints.start()
+            checkpoints = Checkpointer(self._state, self._fetcher.fail)
+            if not checkpoints.start():
+                raise LocalError(self.remote.name, "the system allows no more threads")
+            self._checkpoints = checkpoints

@@ -17,14 +17,22 @@ from collections.abc import Callable, Iterator
 
 from .errors import BusyError, ClosedError, LocalError
 from .ranges import ByteRange
+from .threads import start
 
 MARK = "user.smartremote.partial"
 LONGEST_NAME = 255
 
 _CLOEXEC = os.O_CLOEXEC
 
-# What a file system without hard links answers to link(2).
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+# What link(2) fails with for reasons that rename(2) would have too. Where links are not to be had, many others come.
+_NOT_ABOUT_LINKS = (
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+)
 
 
 class Handle:
@@ -160,25 +168,25 @@ def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
         raise LocalError(path, "is a symbolic link, which a record may not be")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(scratch)
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600)
-    try:
+    with synced_folder(os.path.dirname(scratch), sync):
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600)
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if sync:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if new:
-            _link_new(scratch, path)
-        else:
-            os.replace(scratch, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        raise
-    sync_folder(os.path.dirname(scratch), sync)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                if sync:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if new:
+                _link_new(scratch, path)
+            else:
+                os.replace(scratch, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(scratch)
+            raise
 
 
 def remove(*paths: str) -> None:
@@ -203,17 +211,27 @@ def scratch_of(path: str) -> str:
 
 def sync_folder(folder: str, sync: bool = True) -> None:
     """Make the names in *folder* durable, where the file system and our rights allow it."""
-    if not sync:
-        return
+    with synced_folder(folder, sync):
+        pass
+
+
+@contextlib.contextmanager
+def synced_folder(folder: str, sync: bool = True) -> Iterator[None]:
+    """Make the names in *folder* durable at the end of the block. What may fail about that fails at its beginning."""
+    descriptor: int | None = None
+    if sync:
+        with contextlib.suppress(
+            PermissionError
+        ):  # one that may be written and not read: nothing can be done
+            descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
     try:
-        descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
-    except PermissionError:  # a folder that may be written and not read: nothing more can be done
-        return
-    try:
-        with contextlib.suppress(OSError):  # some file systems cannot sync a folder, and need not
-            os.fsync(descriptor)
+        yield
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # some file systems cannot sync a folder, and need not
+                os.fsync(descriptor)
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def interruptibly(action: Callable[[], None]) -> None:
@@ -233,7 +251,9 @@ def interruptibly(action: Callable[[], None]) -> None:
             failures.append(error)
 
     thread = threading.Thread(target=run, name="smartremote-sync", daemon=True)
-    thread.start()
+    if not start(thread):
+        action()
+        return
     thread.join()
     if failures:
         raise failures[0]
@@ -285,7 +305,7 @@ def _link_new(scratch: str, path: str) -> None:
         try:
             os.link(scratch, path)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno in _NOT_ABOUT_LINKS:
                 raise
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None

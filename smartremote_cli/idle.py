@@ -10,6 +10,8 @@ import threading
 import weakref
 from typing import Protocol
 
+from .threads import start
+
 # After a read, look for something to fill no sooner than this many seconds later.
 LOOK = 0.3
 
@@ -44,7 +46,9 @@ class Idler:
         with self._lock:
             if self._thread is None and not self._stopping.is_set():
                 self._thread = threading.Thread(target=self._run, name="smartremote-idle", daemon=True)
-                self._thread.start()
+                if not start(self._thread):
+                    self._thread = None
+                    self._awake.clear()
 
     def stop(self, seconds: float = 0.0) -> None:
         """End the thread, and wait up to *seconds* for that."""

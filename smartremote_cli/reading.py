@@ -22,6 +22,7 @@ from .targets import CacheTarget, MemoryTarget, Target
 
 # How far connections run ahead of a reader in order, and how much is handed on at a time.
 AHEAD = 32 * 1024 * 1024
+AHEAD_IN_MEMORY = 16 * 1024 * 1024
 PIECE = 256 * 1024
 
 
@@ -85,11 +86,12 @@ class Reader:
     def stream(self, start: int, stop: int | None) -> Iterator[bytes]:
         """Yield the bytes [start, stop) in order, *stop* None meaning the end, with connections running ahead."""
         position, edge = start, start
+        ahead = AHEAD_IN_MEMORY if isinstance(self._target, MemoryTarget) else AHEAD
         want: ByteRange | None = None
         try:
             while stop is None or position < stop:
-                if edge - position < AHEAD // 2 and (stop is None or edge < stop):
-                    edge = position + AHEAD if stop is None else min(position + AHEAD, stop)
+                if edge - position < ahead // 2 and (stop is None or edge < stop):
+                    edge = position + ahead if stop is None else min(position + ahead, stop)
                 want = self._want_instead(want, position, edge)
                 end = min(position // BLOCK * BLOCK + PIECE, edge)
                 piece = ByteRange(position, end)

@@ -29,6 +29,7 @@ from .files import (
     interruptibly,
     is_alone,
     is_at,
+    is_marked,
     local,
     mark,
     open_locked,
@@ -37,6 +38,7 @@ from .files import (
     replace,
     scratch_of,
     sync_folder,
+    synced_folder,
     unmark,
 )
 from .headers import Identity, Match
@@ -47,6 +49,9 @@ from .sums import Sums
 
 _AT_ONCE = 1 << 30  # bytes: what one pread returns at most, with some to spare
 _LONG = 1 << 30  # bytes: who has to wait until so many are read again is told why
+
+# What fsync(2) answers where there is no such thing.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 log = logging.getLogger("smartremote")
 
@@ -118,7 +123,8 @@ class LocalCopy:
                     os.unlink(target)
                 descriptor = open_locked(target, os.O_CREAT | os.O_EXCL, shared=shared)
             except BaseException as error:
-                if not overwrite:  # then the record is ours, and nobody else needs it
+                # The record is ours, unless another process has found it and begun the data file.
+                if not overwrite and not is_marked(path):
                     with contextlib.suppress(OSError):
                         os.unlink(record_path(path))
                 if isinstance(error, FileExistsError):
@@ -285,16 +291,16 @@ class LocalCopy:
             self._check_whole(descriptor)
             unmark(descriptor)
             self._flush(partial(os.fsync, descriptor))
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(scratch_of(self.record))
-            if keep is None:
-                self._sums.remove()
-            else:
-                self._record(self.blocks.bits, self.identity, descriptor)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.record) if keep is None else os.replace(self.record, keep)
-            self._has_record = False
-            sync_folder(self._folder, self.sync)
+            with synced_folder(self._folder, self.sync):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(scratch_of(self.record))
+                if keep is None:
+                    self._sums.remove()
+                else:
+                    self._record(self.blocks.bits, self.identity, descriptor)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.record) if keep is None else os.replace(self.record, keep)
+                self._has_record = False
 
     def unfinish(self) -> None:
         """Write the record of a finished copy again, so that blocks of it may be forgotten."""
@@ -397,6 +403,8 @@ class LocalCopy:
             if self.sync:
                 sync()
         except OSError as error:
+            if error.errno in _CANNOT_SYNC:
+                return
             self._distrust = error.strerror or str(error)
             raise
 

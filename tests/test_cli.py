@@ -147,6 +147,13 @@ def test_a_host_that_refuses_connections_is_given_two_tries(tool: Tool, command:
     assert tool.files == []
 
 
+@pytest.mark.parametrize("words", [("--help",), ("--version",), ("get", "--help")])
+def test_a_page_that_finds_no_room_is_local_trouble(tool: Tool, words: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        ran = tool.spawn(*words, stdout=full)
+    assert (ran.code, ran.complaint) == (6, "local trouble: No space left on device")
+
+
 @pytest.mark.parametrize("command", ASKING)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451])
 def test_a_refusal_is_one_line_with_its_status(tool: Tool, command: str, status: int) -> None:

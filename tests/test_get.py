@@ -725,6 +725,30 @@ def test_leftovers_of_a_crash_are_cleaned_up(tool: Tool) -> None:
     assert tool.files == ["file.bin"]
 
 
+@pytest.mark.parametrize("most", [0, 1, 2, 3, 5])
+def test_where_there_are_few_threads_those_there_are_do_the_work(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    real, begun = threading.Thread.start, list[str]()
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("smartremote"):
+            begun.append(thread.name)
+            if len(begun) > most:
+                raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with monkeypatch.context() as patch, Server(Patterned(SIZE)) as server:
+        patch.setattr(threading.Thread, "start", start)
+        ran = tool("get", server.url(), "--checksum", sha256(DATA))
+    if ran.code == 6:
+        assert most < 5 and "no more threads" in ran.complaint
+        with Server(Patterned(SIZE)) as server:
+            assert tool("get", server.url()).code == 0
+    assert ran.code in (0, 6)
+    assert tool.read() == DATA and tool.files == ["file.bin"]
+
+
 # --- two at once ---
 
 

@@ -558,12 +558,77 @@ def test_a_file_that_somebody_else_begins_at_the_same_time_is_busy(
     with pytest.raises(BusyError):
         begin(path)
     assert part_of(path).read_bytes() == before
-    part_of(path).rename(path.with_name("kept"))  # it has just finished
+    os.removexattr(path, MARK)  # it has just finished
+    part_of(path).rename(path.with_name("kept"))
     os.unlink(sums_path(str(path)))
     with pytest.raises(BusyError):
         begin(path)
     assert names(path.parent) == ["file.bin", "kept"]
     other.close()
+
+
+def test_who_comes_second_leaves_the_record_of_who_made_the_data_file_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process links the record, and another one finds it and is at work before the first makes the data file."""
+    real, winner = storage.open_locked, list[LocalCopy]()
+
+    def open_locked(name: str, extra: int, **more: bool) -> int:
+        if extra & os.O_EXCL and not winner:
+            monkeypatch.setattr(storage, "open_locked", real)
+            winner.append(again(path))
+            bring(winner[0], 0)
+            save(winner[0])
+        return real(name, extra, **more)
+
+    monkeypatch.setattr(storage, "open_locked", open_locked)
+    with pytest.raises(BusyError):
+        begin(path)
+    winner[0].close()
+    record = load_record(str(path))
+    assert record is not None and record.bits == BitMap([0])
+
+
+def test_a_sync_that_a_file_system_does_not_have_is_no_failure(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, "fdatasync", errno.EINVAL)
+    copy = begin(path)
+    bring(copy, *range(6))
+    save(copy)
+    copy.finish()
+    copy.close()
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EXDEV, errno.EPERM, errno.ENOTSUP])
+def test_where_hard_links_are_not_to_be_had_a_record_is_made_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    failing(monkeypatch, "link", code)
+    begin(path).close()
+    assert names(path.parent) == ["file.bin", "file.bin.part"]
+
+
+def test_nothing_fails_any_more_once_the_record_is_gone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptor is left for the folder: that shows while the record is still there."""
+    copy = begin(path)
+    bring(copy, *range(6))
+    real = os.open
+
+    def no_folder(name: str, *more: Any) -> int:
+        if os.path.isdir(name):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(name, *more)
+
+    monkeypatch.setattr(os, "open", no_folder)
+    with pytest.raises(LocalError, match="Too many open files"):
+        copy.finish()
+    assert part_of(path).exists()
+    monkeypatch.undo()
+    copy.finish()
+    copy.close()
+    assert names(path.parent) == ["file.bin"]
 
 
 def test_where_locks_do_nothing_a_copy_can_be_opened_all_the_same(

@@ -123,6 +123,15 @@ def run(arguments: list[str]) -> int:
             traceback.print_exception(error)
         tell(error)
         return error.exit_code
+    except (
+        OSError,
+        MemoryError,
+    ) as error:  # of the streams, to which click writes its own pages, or the machine
+        if verbose:
+            traceback.print_exc()
+        what = (error.strerror or str(error)) if isinstance(error, OSError) else "there is no more memory"
+        say(f"local trouble: {what}")
+        return 6
     except Exception as error:
         if verbose:
             traceback.print_exc()

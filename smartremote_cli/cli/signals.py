@@ -14,6 +14,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from ..threads import start
+
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # After so many seconds the process ends, whatever it is doing. The contract says a second.
@@ -70,10 +72,12 @@ def _end_in_time(heard: list[signal.Signals]) -> Iterator[None]:
                     os._exit(128 + number)
         os.close(reading)
 
-    threading.Thread(target=watch, name="smartremote-signals", daemon=True).start()
+    watches = start(threading.Thread(target=watch, name="smartremote-signals", daemon=True))
     try:
         yield
     finally:
         left.set()
         signal.set_wakeup_fd(before)
         os.close(writing)
+        if not watches:
+            os.close(reading)
