@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable
 
 from .errors import SmartRemoteError
-from .planner import MIB
-from .state import State
+from .state import EVERY_BYTES, State
 from .threads import start
 
 EVERY_SECONDS = 1.0
-EVERY_BYTES = 64 * MIB
 
 
 class Checkpointer:
@@ -21,6 +19,7 @@ class Checkpointer:
     def __init__(self, state: State, fail: Callable[[SmartRemoteError], None]) -> None:
         self._state = state
         self._fail = fail
+        self._ending = False  # guarded as the state is
         self._thread = threading.Thread(target=self._run, name="smartremote-checkpoint", daemon=True)
 
     def start(self) -> bool:
@@ -28,7 +27,10 @@ class Checkpointer:
         return start(self._thread)
 
     def finish(self, seconds: float) -> None:
-        """Wait for the last checkpoint; one that takes longer is abandoned, and the record before it stands."""
+        """Make the last checkpoint, in so many *seconds*; one that takes longer is abandoned, and the record stands."""
+        with self._state.cond:
+            self._ending = True
+            self._state.saving.notify_all()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
@@ -37,9 +39,9 @@ class Checkpointer:
         last = time.monotonic()
         while True:
             with state.cond:
-                while not state.stopping and not self._is_due(last):
-                    state.cond.wait(EVERY_SECONDS if state.dirty else None)
-                ending = state.stopping
+                while not self._ending and not self._is_due(last):
+                    state.saving.wait(EVERY_SECONDS)
+                ending = self._ending
                 dirty, state.dirty = state.dirty, 0
                 touched = state.touched
                 snapshot = state.snapshot()

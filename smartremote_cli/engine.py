@@ -34,7 +34,8 @@ from .threads import start
 # A stop waits so long for its threads and the last checkpoint: with start and exit it stays within a second.
 LAST_WORD = 0.6
 
-_LOOK = 1.0  # waiters look up this often, in case nobody wakes them
+# Waiters look up this often: nobody wakes the main thread for a signal that the system gave to another thread.
+_LOOK = 0.1
 
 
 class Transfer:
@@ -141,6 +142,7 @@ class Transfer:
         deadline = None if seconds is None else time.monotonic() + seconds
         own = False
         with state.cond:
+            state.awaited.append(wanted)
             try:
                 while not state.is_satisfied(wanted):
                     self._check()
@@ -155,6 +157,7 @@ class Transfer:
                     state.cond.wait(left)
                 return True
             finally:
+                state.awaited.remove(wanted)
                 if own:
                     self.unwant(wanted)
 

@@ -169,6 +169,7 @@ class Fetcher:
         useless, corrupt = 0, False
         while self._is_needed(claim):
             position = 0 if claim is None else claim.position
+            alone = patience.one_only
             try:
                 self._sleep_until(patience.not_before)
                 taken = self._attempts.make(claim, self._serving)
@@ -187,7 +188,7 @@ class Fetcher:
                 log.info("%s; once more", error)
             except RemotePermissionError as error:
                 with state.cond:
-                    if not patience.refused() and not (patience.one_only and len(state.threads) > 1):
+                    if not patience.refused() and (alone or not patience.one_only):
                         raise
                     state.precondition = False
                 log.info("%s; once more with one connection", error)

@@ -14,6 +14,7 @@ import re
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -27,8 +28,9 @@ LONGEST_HEAD = 256 * 1024
 # An address that does not answer in this many seconds is raced by the next (RFC 8305, 5).
 HEAD_START = 0.25
 
-# A buffer that is not full is handed over when nothing comes for this many milliseconds.
-_LINGER = 5
+# A buffer that is not full is handed over when nothing comes for so many seconds, and after so many at the latest.
+_LINGER = 0.005
+_LONGEST_FILL = 0.05
 
 _PROTOCOL = b"HTTP/1."
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -156,28 +158,28 @@ class Wire:
             view[:count] = self._buffer[:count]
             self._buffer = self._buffer[count:]
             return count
-        count = 0
+        count, began = 0, 0.0
         while count < len(view):
             try:
                 got = self._sock.recv_into(view[count:])
             except (BlockingIOError, ssl.SSLWantReadError):
                 if self._aborted:
-                    raise ConnectionAbortedError("stopped") from None
+                    break
                 if not count:
                     self._wait_or_fail(select.POLLIN, timeout)
-                elif not self._wait(select.POLLIN, _LINGER / 1000):
+                elif time.monotonic() > began + _LONGEST_FILL or not self._wait(select.POLLIN, _LINGER):
                     break
             except OSError:
-                if self._aborted:
-                    raise ConnectionAbortedError("stopped") from None
-                if not count:
+                if not count and not self._aborted:
                     raise
                 break  # the next call meets the error again, after these bytes are safe
             else:
                 if not got:
                     break
+                if not count:
+                    began = time.monotonic()
                 count += got
-        if self._aborted:
+        if self._aborted and not count:
             raise ConnectionAbortedError("stopped")
         return count
 
@@ -216,6 +218,8 @@ class Wire:
         with contextlib.suppress(OSError):
             # The plain socket's method: SSLSocket.shutdown would let another thread read ciphertext as text.
             outer = self._sock.outer if isinstance(self._sock, NestedTls) else self._sock
+            # A server that waits for room is told at once that there will be none: closing resets the connection.
+            outer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             socket.socket.shutdown(outer, socket.SHUT_RDWR)
 
     def close(self) -> None:

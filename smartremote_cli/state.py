@@ -19,6 +19,9 @@ from .patience import Patience
 from .ranges import ByteRange
 from .transport import Response
 
+# So many bytes of new blocks, and they are made durable before their time.
+EVERY_BYTES = 64 * planner.MIB
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -52,7 +55,12 @@ class State:
     """Everything below is guarded by `cond`, which is notified when any of it changes for others."""
 
     def __init__(self, first: Asked, condition: dict[str, str], patience: Patience, policy: Policy) -> None:
-        self.cond = threading.Condition()
+        guard = threading.RLock()
+        self.cond = threading.Condition(guard)
+        self.saving = threading.Condition(guard)  # for who makes progress durable, and nobody else
+        self.awaited: list[
+            ByteRange
+        ] = []  # what threads wait for: they are woken when it is here, not before
         self.first = first
         self.condition = condition
         self.patience = patience

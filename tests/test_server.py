@@ -308,6 +308,22 @@ CASES = [
         headers={"Content-Range": ["bytes 1000-1999/200000"]},
     ),
     Case("chunked", faults.chunked(300), 206, _chunks(PART, 300), {"Content-Length": []}),
+    Case(
+        "chunks that end with LF",
+        faults.odd_chunks("LF"),
+        body=b"3e8\n" + PART + b"\n0\n\n",
+        headers={"Content-Length": []},
+    ),
+    Case("small parts", faults.at_most(10), 206, PART[:10], {"Content-Range": ["bytes 1000-1009/200000"]}),
+    Case("203", faults.relabel(203), 203, DATA, {"Content-Length": ["200000"]}, NONE),
+    Case(
+        "206 of all",
+        faults.relabel(206, whole=True),
+        206,
+        DATA,
+        {"Content-Range": ["bytes 0-199999/200000"]},
+        NONE,
+    ),
     Case("until close", faults.until_close(), headers={"Content-Length": [], "Connection": ["close"]}),
     Case("header", faults.header("Server", "a", "b"), headers={"Server": ["a", "b"]}),
     Case(

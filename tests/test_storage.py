@@ -571,7 +571,7 @@ def test_who_comes_second_leaves_the_record_of_who_made_the_data_file_of_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One process links the record, and another one finds it and is at work before the first makes the data file."""
-    real, winner = storage.open_locked, list[LocalCopy]()
+    real, winner = files.open_locked, list[LocalCopy]()
 
     def open_locked(name: str, extra: int, **more: bool) -> int:
         if extra & os.O_EXCL and not winner:
