@@ -149,7 +149,8 @@ class Attempts:
                 self._has_opened()
             case Otherwise.UNCONDITIONALLY:
                 with state.cond:
-                    state.again, state.precondition, state.condition = True, False, {}
+                    state.again = True
+                    state.drop_conditions()
             case Otherwise.IN_ONE_PIECE | Otherwise.USE_AS_STREAM:
                 self.turn_to_stream(response if verdict is Otherwise.USE_AS_STREAM else None)
             case AskFor(asked=asked):

@@ -40,7 +40,7 @@ class Checkpointer:
         while True:
             with state.cond:
                 while not self._ending and not self._is_due(last):
-                    state.saving.wait(EVERY_SECONDS)
+                    state.saving.wait(EVERY_SECONDS if state.dirty else None)
                 ending = self._ending
                 dirty, state.dirty = state.dirty, 0
                 touched = state.touched

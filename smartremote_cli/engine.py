@@ -188,14 +188,14 @@ class Transfer:
         with self._state.cond:
             if self._state.ledger is None or not self._state.is_satisfied(wanted):
                 return False
-            self._state.deliver(wanted)
+            self._state.delivered = True
             return True
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*, fetched where they are missing; fewer only at the end of the resource."""
         self.wait(wanted)
-        with self._state.cond:
-            self._state.deliver(wanted)
+        while not self.deliver(wanted):  # everything may have been dropped meanwhile
+            self.wait(wanted)
         if self.size is not None:
             if wanted.start >= self.size:
                 return b""

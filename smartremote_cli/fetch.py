@@ -208,12 +208,11 @@ class Fetcher:
                         failures = 0
                     seen = patience.arrived
                     failures += 1
-                    if (
-                        failures > 1
-                    ):  # it may be the condition that makes it fail; validators are compared anyway
-                        state.precondition, state.condition = False, {}
+                    # It may be the condition that makes it fail. Validators are compared anyway.
+                    if failures >= patience.retries:
+                        state.drop_conditions()
                     wait = patience.wait(failures, error, now)
-                    if error.broken and failures == patience.retries and state.ledger is None:
+                    if error.broken and failures == patience.retries and state.asks_from_start:
                         log.info("%s; once more without ranges, which may be what fails", error)
                         self._attempts.turn_to_stream()
                 self._listener(Retrying(str(error), wait, failures))
@@ -263,7 +262,7 @@ class Fetcher:
                 )
                 return
             resumed = state.opened is not None and state.opened.resumed
-            cached = state.before and not (state.relied or resumed or state.streaming)
+            cached = state.before and not (state.delivered or resumed or state.streaming)
             if cached and reason.disputed:
                 how, state.barrier = "what the cache holds is of another version", state.begin_anew
             elif state.ledger is None or state.is_strict or state.restarts:

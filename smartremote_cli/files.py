@@ -220,9 +220,8 @@ def synced_folder(folder: str, sync: bool = True) -> Iterator[None]:
     """Make the names in *folder* durable at the end of the block. What may fail about that fails at its beginning."""
     descriptor: int | None = None
     if sync:
-        with contextlib.suppress(
-            PermissionError
-        ):  # one that may be written and not read: nothing can be done
+        # One that may be written and not read: nothing can be done.
+        with contextlib.suppress(PermissionError):
             descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
     try:
         yield

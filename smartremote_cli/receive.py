@@ -17,7 +17,7 @@ from .ledger import Claim, Do
 from .limiter import Limiter
 from .patience import SLOWEST
 from .ranges import ByteRange
-from .state import EVERY_BYTES, State
+from .state import State
 from .transport import Response
 
 # What one read brings at most. Each costs the guard twice and several system calls, and the interpreter's lock for
@@ -52,7 +52,7 @@ class Receiver:
         self._renounce()
         digest = of_content(response.headers)
         hasher = digest.hasher() if digest is not None else None
-        view = memoryview(bytearray(BUFFER))
+        view = memoryview(bytearray(BUFFER if stop is None else min(BUFFER, stop - offset)))
         start = offset
         since, slow = time.monotonic(), 0
         while stop is None or offset < stop:
@@ -65,7 +65,7 @@ class Receiver:
                 hasher.update(view[:count])
             enough = self._place(claim, offset, view[:count], stop, overrules=start == 0)
             offset += count
-            if enough:
+            if enough or self._state.stopping:
                 return True
             slow += count
             now = time.monotonic()
@@ -158,9 +158,8 @@ class Receiver:
         elif claim.position > state.furthest:
             state.patience.arrived += claim.position - state.furthest
             state.furthest = claim.position
-        state.dirty += gained
-        if state.dirty >= EVERY_BYTES:
-            state.saving.notify()
+        if gained:
+            state.soil(gained)
         if claim.is_done or any(state.is_satisfied(wanted) for wanted in state.awaited):
             state.cond.notify_all()  # not at every buffer: to wake a thread costs more than to account for one
         return due
@@ -205,7 +204,7 @@ class Receiver:
                 return
             self._forget(ByteRange(start, claim.position))
             claim.position = start
-            state.dirty += 1
+            state.soil(1)
 
     def _forget(self, part: ByteRange) -> None:
         """Mark every block that *part* touches as missing. The guard is held."""
@@ -246,7 +245,7 @@ class Receiver:
             if size:
                 state.ledger.blocks.hold(ByteRange(0, size))
             claim.stop = claim.position = size
-            state.dirty += 1
+            state.soil(1)
             state.cond.notify_all()
 
 

@@ -30,7 +30,7 @@ from .urls import check_url, credentials_of, escaped, origin_of, redact, without
 
 MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
-_TEMPORARY = frozenset({408, 425, 429})
+_TEMPORARY = frozenset({408, 425, 429, 503})
 
 # What carries the ranges and the coding belongs to the engine.
 RESERVED = frozenset(
@@ -48,6 +48,7 @@ class Remote:
         self.url = without_credentials(check_url(url))
         self.transport = transport
         self._final: str | None = None
+        self._strikes = 0  # failures at that URL in a row
         self._has_answered = False
 
     @property
@@ -65,23 +66,33 @@ class Remote:
         """Send a GET for *asked*, follow redirects, and return the answer to it, whatever its status.
 
         A remembered redirect that is refused now is resolved afresh once, for signed URLs expire; after one that
-        fails, the next attempt resolves it afresh, for a mirror may be down.
+        fails twice in a row, the next attempt resolves it afresh, for a mirror may be down.
         """
         final = self._final
         if final is not None:
             try:
                 response = self._send(final, asked, extra)
             except SmartRemoteError:
-                self._final = None
+                self._has_failed(final)
                 raise
             if response.status < 300 or response.status in (304, 412, 416):
+                self._strikes = 0
+                return response
+            if response.status in _TEMPORARY:
+                return response
+            if response.status >= 500:
+                self._has_failed(final)
                 return response
             self._final = None
-            if response.status in _TEMPORARY or response.status >= 500:
-                return response
             response.skip(64 * 1024)
             response.close()
         return self._follow(asked, extra)
+
+    def _has_failed(self, final: str) -> None:
+        """Leave *final*, a mirror, when it fails twice in a row."""
+        self._strikes += 1
+        if self._strikes > 1 and self._final == final:
+            self._final, self._strikes = None, 0
 
     def _follow(self, asked: Asked, extra: Iterable[tuple[str, str]]) -> Response:
         url = self.url
@@ -155,7 +166,7 @@ def refusal(response: Response, name: str) -> SmartRemoteError:
             name,
             phrase,
             crowded=status in (429, 503),
-            broken=status >= 500 and status != 503,
+            broken=status == 500,
             retry_after=wait,
         )
     if status in (404, 410):

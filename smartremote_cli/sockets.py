@@ -1,7 +1,7 @@
 """Wire: one TCP or TLS connection that gives the HTTP parser the head of an answer and its owner the body.
 
 Strategy: a parser that sees every byte costs more than the bytes do. So `receive` returns exactly one head (what
-follows stays here), and the owner of a believed, length-delimited answer takes the body with `read_into`, from
+follows stays here), and the owner of a believed answer of known length takes the body with `read_into`, from
 this buffer first and then straight from the socket. Sockets are non-blocking throughout and waited for with
 poll(2), so that every wait has a deadline and ends when the wire is aborted from another thread.
 """
@@ -73,8 +73,8 @@ class Wire:
 
     @property
     def has_leftovers(self) -> bool:
-        """Whether bytes were read that nobody asked for yet."""
-        return bool(self._buffer)
+        """Whether bytes were read that nobody asked for yet; TLS may have them, where poll(2) does not look."""
+        return bool(self._buffer) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
 
     @property
     def has_answered(self) -> bool:
@@ -89,7 +89,7 @@ class Wire:
     @property
     def is_readable(self) -> bool:
         """Whether an idle wire has bytes, or its end, to read: in either case it is of no more use."""
-        return bool(self._buffer) or self._wait(select.POLLIN, 0)
+        return self.has_leftovers or self._wait(select.POLLIN, 0)
 
     def send(self, data: bytes, timeout: float | None) -> None:
         """Send all of *data*, within *timeout* seconds a piece.
@@ -269,9 +269,8 @@ def readable(head: bytes) -> bytes:
     kept, drops = [first], False
     for line in lines:
         field = line.removesuffix(b"\r")
-        if (
-            not field.startswith((b" ", b"\t")) or len(kept) == 1
-        ):  # else it continues the one before (obs-fold)
+        # A line that begins with a blank continues the one before (obs-fold).
+        if not field.startswith((b" ", b"\t")) or len(kept) == 1:
             drops = bool(field) and not _FIELD.fullmatch(field) and not _WEIGHTY.match(field)
         if not drops:
             kept.append(line)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pyroaring import BitMap
 
 from . import planner
-from .blocks import BLOCK, MAX_BLOCKS, MAX_SIZE, BlockMap
+from .blocks import MAX_SIZE, BlockMap
 from .copies import Copy, Snapshot
 from .digests import Digest
 from .errors import SmartRemoteError
@@ -58,9 +58,8 @@ class State:
         guard = threading.RLock()
         self.cond = threading.Condition(guard)
         self.saving = threading.Condition(guard)  # for who makes progress durable, and nobody else
-        self.awaited: list[
-            ByteRange
-        ] = []  # what threads wait for: they are woken when it is here, not before
+        # What threads wait for: they are woken when it is here, not before.
+        self.awaited: list[ByteRange] = []
         self.first = first
         self.condition = condition
         self.patience = patience
@@ -74,7 +73,6 @@ class State:
         self.probing = False
         self.meeting: Claim | None = None  # the first answer's, which is compared with what was held before
         self.delivered = False  # somebody has read held bytes: they must not change any more
-        self.relied = False  # and some of them were held before this run
         self.framed = True
         # How it is asked for
         self.precondition = True
@@ -101,6 +99,12 @@ class State:
     @property
     def is_leaving(self) -> bool:
         return self.stopping or self.error is not None or self.barrier is not None
+
+    @property
+    def asks_from_start(self) -> bool:
+        """Whether nothing is known yet, and the first request is for the first bytes: all may as well come at once."""
+        first = self.first.range
+        return self.ledger is None and first is not None and not first.start and not self.first.inside
 
     @property
     def is_strict(self) -> bool:
@@ -137,6 +141,11 @@ class State:
         self.patience.welcome()
         return self.ledger
 
+    def drop_conditions(self) -> None:
+        """Ask without conditions from here on."""
+        self.precondition, self.condition = False, {}
+        self.first = replace(self.first, conditional=False)
+
     def share_among(self, connections: int) -> None:
         """Divide what is wanted among up to so many *connections*."""
         self.policy = replace(self.policy, share=True, connections=connections)
@@ -168,17 +177,25 @@ class State:
             return False
         return self.ledger.satisfied(wanted) and not self.ledger.is_in_doubt(wanted)
 
-    def deliver(self, wanted: ByteRange) -> None:
-        """Note that somebody reads the bytes of *wanted* from the copy."""
-        self.delivered = True
-        first, stop = wanted.start // BLOCK, min(-(-wanted.stop // BLOCK), MAX_BLOCKS)
-        self.relied = self.relied or (first < stop and self.before.range_cardinality(first, stop) > 0)
-
     def snapshot(self) -> Snapshot:
         """Return what is written, to be recorded."""
         self.touched = False
-        pending = self.ledger is not None and (self.ledger.samples or self.ledger.samples_open)
-        return replace(self.copy.snapshot(), compared=not pending)
+        return replace(self.copy.snapshot(), compared=self._is_compared)
+
+    @property
+    def _is_compared(self) -> bool:
+        """Whether what an earlier run held was compared as far as it had to be: a stream compares all of it."""
+        if self.ledger is None or self.ledger.samples or self.ledger.samples_open:
+            return False
+        return not (self.streaming and self.before) or (
+            self.copy.blocks.is_complete and not self.ledger.claims
+        )
+
+    def soil(self, count: int) -> None:
+        """Note that *count* bytes more are to be made durable, and wake who does that when it is time."""
+        if not self.dirty or self.dirty + count >= EVERY_BYTES:
+            self.saving.notify()
+        self.dirty += count
 
     def dispute(self) -> None:
         """Hold nothing that came in this run: two of its answers are not of one version, or it and an earlier run."""
@@ -186,7 +203,7 @@ class State:
         blocks = self.copy.blocks
         for gap in BlockMap.fitting(blocks.size, blocks.bits & self.before).missing():
             blocks.forget(gap)
-        self.dirty += 1
+        self.soil(1)
 
     def begin_stream(self) -> None:
         """From here on everything is one claim, from byte 0; what is held will be compared. A barrier."""

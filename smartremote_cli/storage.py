@@ -202,7 +202,8 @@ class LocalCopy:
                 count = os.pwrite(descriptor, data, offset)
                 if not count:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
-                self._sums.wrote(offset, data[:count])
+                if self._has_record:
+                    self._sums.wrote(offset, data[:count])
                 data, offset = data[count:], offset + count
 
     def read(self, wanted: ByteRange) -> bytes:
@@ -380,7 +381,7 @@ class LocalCopy:
                 tell(f"{self.path}: was changed since the last run: {_count(wrong)} to be fetched again")
             blocks.drop(wrong | unknown if self.shared else wrong)
             self.unvouched = BitMap() if self.shared else unknown
-        stamped = known or record.identity is None
+        stamped = record.identity is None or record.stamp == os.fstat(descriptor).st_ctime_ns
         if not stamped or blocks.bits != record.bits or not os.path.lexists(self.record):
             self._record(blocks.bits, record.identity, descriptor, record.url)
 

@@ -102,14 +102,16 @@ class NestedTls:
             try:
                 done = step()
             except ssl.SSLWantReadError:
-                self._flush()
+                with contextlib.suppress(ssl.SSLWantWriteError):
+                    self._flush()
                 data = self.outer.recv(_RECORDS)
                 if data:
                     self._arrived.write(data)
                 else:
                     self._arrived.write_eof()
             else:
-                self._flush()
+                with contextlib.suppress(ssl.SSLWantWriteError):
+                    self._flush()
                 return done
 
     def _flush(self) -> None:

@@ -2,8 +2,8 @@
 
 Strategy: httpx carries requests, TLS set-up, proxies and pools; its own redirects, logging and body reading are
 left aside, because they forward every header across origins, print secrets, and read 64 KiB at a time. A body
-that is length-delimited and came over one of our own wires is taken straight from the socket; all others
-(chunked, through a proxy, on a caller's client) go through `iter_raw`.
+that is length-delimited or chunked and came over one of our own wires is taken straight from the socket; all others
+(through a proxy, on a caller's client, ended by the connection) go through `iter_raw`.
 """
 
 from __future__ import annotations
@@ -329,11 +329,11 @@ class Response:
         deadline = time.monotonic() + _NOT_WORTH_MORE
         with contextlib.suppress(SmartRemoteError, ChunkError, *FOREIGN):
             if self._wire is not None and self._chunks is not None:
-                while not self._chunks.is_over and (left := deadline - time.monotonic()) > 0:
-                    data = self._wire.receive(_AT_ONCE, left)
-                    self._chunks.feed(data)
-                    if not data or self._chunks.take(memoryview(bytearray(1))):
+                more = memoryview(bytearray(1))
+                while not self._chunks.take(more) and not self._chunks.is_over:
+                    if not (data := self._wire.receive(_AT_ONCE, deadline - time.monotonic())):
                         break
+                    self._chunks.feed(data)
             elif self.length is None and isinstance(self._stream, _Stream) and is_chunked(self.headers):
                 self._timeout = _NOT_WORTH_MORE
                 self._pull(memoryview(bytearray(1)))

@@ -41,7 +41,7 @@ def check_url(url: str) -> str:
 
 def escaped(reference: str) -> str:
     """Return a URL reference as it came in a header, spaces and bytes beyond ASCII percent-encoded."""
-    data = reference.strip().encode("latin-1", "replace")
+    data = reference.strip(" \t").encode("latin-1", "replace")
     return "".join(f"%{byte:02X}" if byte == 0x20 or byte >= 0x80 else chr(byte) for byte in data)
 
 

@@ -133,7 +133,7 @@ def judge(answer: Answer, at: Context) -> Verdict:
         case NotModified():
             return Confirmed()
         case PreconditionFailed() if at.conditioned:
-            return Otherwise.UNCONDITIONALLY
+            return Otherwise.IN_ONE_PIECE if at.streaming else Otherwise.UNCONDITIONALLY
         case Unsatisfiable(size=size):
             return _unsatisfiable(size, at)
         case Unproven(why=why):
@@ -151,7 +151,7 @@ def judge(answer: Answer, at: Context) -> Verdict:
 def _refused(at: Context) -> Verdict:
     """It may be the condition, the suffix or, as long as none was answered, the range that is refused: ask without."""
     if at.conditioned:
-        return Otherwise.UNCONDITIONALLY
+        return Otherwise.IN_ONE_PIECE if at.streaming else Otherwise.UNCONDITIONALLY
     if at.known is not None or at.asked.header is None:
         return Refused()
     if at.asked.suffix is not None:

@@ -400,17 +400,22 @@ def test_bytes_that_were_edited_in_the_cache_are_fetched_again(tool: Tool, whole
         assert tool("cat", server.url(), "--length", str(length), "--offline").out == DATA[:length]
 
 
-@pytest.mark.parametrize(("first", "offset"), [(0, 0), (3 * MIB, 2 * MIB)])
+@pytest.mark.parametrize(("first", "offset", "code"), [(0, 0, {0}), (3 * MIB, 2 * MIB, {0, 5})])
 def test_cached_bytes_that_no_longer_fit_what_comes_are_not_printed(
-    tool: Tool, first: int, offset: int
+    tool: Tool, first: int, offset: int, code: set[int]
 ) -> None:
-    """The server lies: another version, of the same size, under the same strong validator."""
+    """The server lies: another version, of the same size, under the same strong validator.
+
+    Once some of the new version was printed, nothing else may follow.
+    """
     new = pattern(SIZE, seed=2)
     with Server(Resource(Patterned(SIZE), etag='"same"')) as server:
         assert tool("cat", server.url(), "--offset", str(first), "--length", str(MIB)).code == 0
         server.resources["/file.bin"] = Resource(Patterned(SIZE, seed=2), etag='"same"')
         ran = tool("cat", server.url(), "--offset", str(offset), "--length", str(3 * MIB))
-    assert (ran.code, ran.out == new[offset : offset + 3 * MIB]) == (0, True)
+    assert ran.code in code
+    assert new[offset : offset + 3 * MIB].startswith(ran.out)
+    assert ran.code or len(ran.out) == 3 * MIB
 
 
 def test_damage_in_the_cache_is_not_believed(tool: Tool) -> None:

@@ -836,7 +836,7 @@ FOUND = [
     # What is refused may be how it was asked for.
     *(
         row(f"ranges refused by {code}", bind(lambda code: [faults.status(code, when=faults.ranged)], code))
-        for code in (400, 405, 406, 500, 501, 502)
+        for code in (400, 405, 406, 501)
     ),
     *(
         row(
@@ -845,6 +845,7 @@ FOUND = [
         )
         for code in (400, 403, 500)
     ),
+    row("ranges refused by 500", lambda: [faults.status(500, when=faults.ranged)], 0, 3),
     row("preconditions hang up", lambda: [faults.fin(where="before", when=faults.conditional)]),
     row("203 to everything", lambda: [faults.ignore_range(), faults.relabel(203)]),
     row(

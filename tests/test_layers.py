@@ -51,6 +51,7 @@ ONLY = {
     "rich": {"display", "cli"},
     "click": {"cli"},
     "platformdirs": {"cache", "cli"},
+    "xxhash": {"sums"},
 }
 
 IMPURE = """

@@ -114,19 +114,16 @@ def run(arguments: list[str]) -> int:
         return 2
     except PipeClosed:
         return PIPE_CLOSED
-    except (
-        SystemExit
-    ) as leave:  # click's: 0 after completing a word, 1 when the pipe behind a help page closed
+    except SystemExit as leave:
+        # click's: 0 after completing a word, 1 when the pipe behind a help page closed
         return PIPE_CLOSED if leave.code else 0
     except SmartRemoteError as error:
         if verbose and error.exit_code == 1:
             traceback.print_exception(error)
         tell(error)
         return error.exit_code
-    except (
-        OSError,
-        MemoryError,
-    ) as error:  # of the streams, to which click writes its own pages, or the machine
+    except (OSError, MemoryError) as error:
+        # Of the streams, to which click writes its own pages, or of the machine.
         if verbose:
             traceback.print_exc()
         what = (error.strerror or str(error)) if isinstance(error, OSError) else "there is no more memory"
