@@ -74,7 +74,7 @@ class AttemptFailed(IncompleteError):
         self.refused = refused  # nobody answered at all
         self.stalled = stalled  # bytes stopped coming, or came too slowly to count
         self.garbled = garbled  # what came is no HTTP: another attempt seldom helps
-        self.broken = broken  # the server says that it fails at this request: 500 and the like
+        self.broken = broken  # the server says that it fails at this request: 500
         self.retry_after = retry_after
 
 

@@ -221,11 +221,7 @@ class State:
 
     def start_over(self) -> None:
         """Forget every block: everything is fetched anew, in one piece. A barrier."""
-        assert self.ledger is not None
-        self.ledger.drop_all()
+        self.begin_anew()
         self.streaming = True
         self.stream_identity = None
-        self.before = BitMap()
-        self.digests.clear()
         self.furthest = 0
-        self.renounced = True

@@ -133,7 +133,7 @@ def judge(answer: Answer, at: Context) -> Verdict:
         case NotModified():
             return Confirmed()
         case PreconditionFailed() if at.conditioned:
-            return Otherwise.IN_ONE_PIECE if at.streaming else Otherwise.UNCONDITIONALLY
+            return _refused(at)
         case Unsatisfiable(size=size):
             return _unsatisfiable(size, at)
         case Unproven(why=why):
