@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 
@@ -54,7 +55,10 @@ class Transfer:
         """Prepare to ask for *first*, with *condition* headers where a cached copy may only need confirming."""
         policy = policy or Policy()
         timeout = remote.transport.options.timeout
-        patience = Patience(policy.connections, policy.retries, timeout, time.monotonic(), policy.pause)
+        cores = os.cpu_count() or 1
+        patience = Patience(
+            policy.connections, policy.retries, timeout, time.monotonic(), policy.pause, cores
+        )
         self.remote = remote
         self._state = State(first, dict(condition or {}), patience, policy)
         self._fetcher = Fetcher(
@@ -312,6 +316,7 @@ class Transfer:
             return
         useful = 1
         if state.ledger is not None and not state.streaming:
+            state.patience.look(time.monotonic(), time.process_time(), len(state.threads))
             useful = min(state.patience.connections, state.ledger.parts)
         elif state.ledger is not None:
             useful = min(1, state.todo)

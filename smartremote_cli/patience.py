@@ -2,7 +2,8 @@
 
 Failures are counted in a row and any new byte sets the count to zero; bytes that come below `SLOWEST` for two
 timeouts on end do not count. Refusals for crowding lower the number of connections, and time raises it again,
-more and more cautiously.
+more and more cautiously. Connections make the most of a network; where the processor is the limit, more of them
+than there are cores only get in each other's way.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from .errors import AttemptFailed, IncompleteError, StalledError, UnbelievableEr
 
 LONGEST_WAIT = 300.0  # a server that asks to be left alone for longer is not waited for
 SLOWEST = 1024  # bytes per second of all connections together; less is no progress
+_BUSY = 0.9  # of one core's time: a process that takes that much has the processor for its limit
+_LOOK = 0.02  # seconds between two looks at that
 _FIRST_CAUTION, _MOST_CAUTION = 2.0, 60.0
 
 
 class Patience:
-    """The patience of one transfer. Times are monotonic seconds, given by the caller."""
+    """The patience of one transfer. Times are monotonic seconds, given by the caller, who has so many *cores*."""
 
     def __init__(
         self,
@@ -28,17 +31,21 @@ class Patience:
         timeout: float,
         now: float,
         pause: Callable[[int, float], float] = planner.pause,
+        cores: int = 1,
     ) -> None:
         self.most = connections
         self.retries = retries
         self.timeout = timeout
         self.allowed = 1  # grows with every answer: 1, 2, 4, 8 …
         self.limit = connections  # falls when the server is crowded
+        self.useful = connections  # falls to those that there are while the processor is the limit
         self.not_before = 0.0  # the server's wish, for all connections together
         self.arrived = 0  # bytes that are new, and one for the first answer: never falls
         self.answered = False
         self.one_only = False  # a 403 after successes was answered by going on alone
         self._pause = pause
+        self._enough = cores + 1
+        self._looked: tuple[float, float] | None = None
         self._window = (now, 0)
         self._slow_rounds = 0
         self._raise_at: float | None = None
@@ -47,12 +54,20 @@ class Patience:
     @property
     def connections(self) -> int:
         """How many connections may be used by now."""
-        return max(1, min(self.allowed, self.limit))
+        return max(1, min(self.allowed, self.limit, self.useful))
 
     def welcome(self) -> None:
         """One more believed answer came: one more connection may be opened."""
         self.answered = True
         self.allowed = min(self.allowed + 1, self.most)
+
+    def look(self, now: float, work: float, workers: int) -> None:
+        """Tell from *work*, the processor seconds that this process took so far, whether more *workers* are of use."""
+        since, before = self._looked or (now, work)
+        if self._looked is None or now - since >= _LOOK:
+            self._looked = now, work
+            busy = work - before >= _BUSY * (now - since) > 0
+            self.useful = max(self._enough, workers) if busy else self.most
 
     def try_more(self, now: float) -> None:
         """Raise the limit by one when it has held for long enough."""

@@ -41,6 +41,9 @@ class Receiver:
         self._name = name
         self._limiter = limiter
         self._timeout = timeout
+        self._own = (
+            threading.local()
+        )  # a buffer: to make one anew for each answer takes longer than to fill it
         self._renouncing = threading.Lock()  # nobody writes before the record says that nothing is held
 
     def receive(self, claim: Claim, response: Response, offset: int, stop: int | None) -> bool:
@@ -52,7 +55,7 @@ class Receiver:
         self._renounce()
         digest = of_content(response.headers)
         hasher = digest.hasher() if digest is not None else None
-        view = memoryview(bytearray(BUFFER if stop is None else min(BUFFER, stop - offset)))
+        view = self._buffer(BUFFER if stop is None else min(BUFFER, stop - offset))
         start = offset
         since, slow = time.monotonic(), 0
         while stop is None or offset < stop:
@@ -83,6 +86,13 @@ class Receiver:
         if stop is None:
             self._ended(claim, offset)
         return True
+
+    def _buffer(self, size: int) -> memoryview:
+        """Return this thread's buffer, which has *size* bytes at least."""
+        view: memoryview | None = getattr(self._own, "view", None)
+        if view is None or len(view) < size:
+            view = self._own.view = memoryview(bytearray(size))
+        return view
 
     def _read(self, response: Response, view: memoryview) -> int:
         if self._limiter is None:

@@ -20,6 +20,13 @@ def patience(connections: int = 8, retries: int = 5, timeout: float = 30.0) -> P
     return Patience(connections, retries, timeout, 0.0, lambda failures, chance: float(failures))
 
 
+def welcomed(connections: int = 8, cores: int = 2) -> Patience:
+    mine = Patience(connections, 5, 30.0, 0.0, cores=cores)
+    for _ in range(connections):
+        mine.welcome()
+    return mine
+
+
 def asked_to_wait(seconds: float, *, crowded: bool = False) -> AttemptFailed:
     return AttemptFailed("x", "503", crowded=crowded, retry_after=seconds)
 
@@ -201,3 +208,33 @@ def test_there_is_always_a_connection_and_never_one_too_many(steps: list[str], m
             case "wait":
                 mine.wait(1, BUSY, float(now))
         assert 1 <= mine.connections <= most
+
+
+def test_where_the_processor_is_the_limit_no_more_connections_are_opened_than_keep_it_busy() -> None:
+    mine = welcomed()
+    mine.look(0.0, 7.0, 1)
+    assert mine.connections == 8  # what it did before says nothing
+    mine.look(0.1, 7.1, 2)
+    assert mine.connections == 3
+    mine.look(0.2, 7.2, 6)
+    assert mine.connections == 6  # those that there are stay
+    assert welcomed(connections=2).connections == 2
+
+
+def test_once_the_processor_waits_for_the_network_all_connections_may_be_opened() -> None:
+    mine = welcomed()
+    mine.look(0.0, 0.0, 1)
+    mine.look(0.1, 0.1, 3)
+    assert mine.connections == 3
+    mine.look(0.101, 0.101, 3)  # too soon to tell
+    assert mine.connections == 3
+    mine.look(0.2, 0.15, 3)
+    assert mine.connections == 8
+
+
+def test_a_crowded_server_gets_no_more_connections_because_the_processor_has_time() -> None:
+    mine = welcomed()
+    mine.crowded(BUSY, 2, 0.0)
+    mine.look(0.0, 0.0, 1)
+    mine.look(0.1, 0.0, 1)
+    assert mine.connections == 1
