@@ -10,9 +10,8 @@ def main() -> None:
     """Run the command line. Until that catches signals itself, Ctrl-C ends the process without a traceback."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    gc.set_threshold(
-        10_000
-    )  # imports make many objects and no garbage: to look for it is a tenth of the start
+    # Imports make many objects and no garbage: to look for it would be a tenth of the start.
+    gc.set_threshold(10_000)
     from .cli import main
 
     main()

@@ -41,9 +41,7 @@ class Receiver:
         self._name = name
         self._limiter = limiter
         self._timeout = timeout
-        self._own = (
-            threading.local()
-        )  # a buffer: to make one anew for each answer takes longer than to fill it
+        self._own = threading.local()  # a buffer, for all the answers that a thread takes
         self._renouncing = threading.Lock()  # nobody writes before the record says that nothing is held
 
     def receive(self, claim: Claim, response: Response, offset: int, stop: int | None) -> bool:
