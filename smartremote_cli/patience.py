@@ -36,7 +36,7 @@ class Patience:
         self.most = connections
         self.retries = retries
         self.timeout = timeout
-        self.allowed = 1  # grows with every answer: 1, 2, 4, 8 …
+        self.allowed = 1  # two for every answer: 1, 2, 4, 8 …
         self.limit = connections  # falls when the server is crowded
         self.useful = connections  # falls to those that there are while the processor is the limit
         self.not_before = 0.0  # the server's wish, for all connections together
@@ -57,9 +57,9 @@ class Patience:
         return max(1, min(self.allowed, self.limit, self.useful))
 
     def welcome(self) -> None:
-        """One more believed answer came: one more connection may be opened."""
+        """One more believed answer came: whoever got it, and one more, may go on."""
+        self.allowed = min(self.allowed + 2 if self.answered else 2, self.most)
         self.answered = True
-        self.allowed = min(self.allowed + 1, self.most)
 
     def look(self, now: float, work: float, workers: int) -> None:
         """Tell from *work*, the processor seconds that this process took so far, whether more *workers* are of use."""

@@ -96,13 +96,18 @@ def test_a_wish_holds_for_all_connections_and_never_moves_back() -> None:
     assert mine.not_before == 120.0
 
 
-def test_connections_start_with_one_and_grow_with_answers() -> None:
-    mine = patience(connections=3)
+@pytest.mark.parametrize(
+    ("most", "grows"), [(1, [1, 1, 1, 1, 1, 1]), (3, [1, 2, 3, 3, 3, 3]), (8, [1, 2, 4, 6, 8, 8])]
+)
+def test_connections_start_with_one_and_double_with_every_round_of_answers(
+    most: int, grows: list[int]
+) -> None:
+    mine = patience(connections=most)
     seen = []
-    for _ in range(5):
+    for _ in grows:
         seen.append(mine.connections)
         mine.welcome()
-    assert seen == [1, 2, 3, 3, 3]
+    assert seen == grows
 
 
 @pytest.mark.parametrize(("workers", "left"), [(8, 7), (3, 2), (2, 1), (1, 1)])
