@@ -231,7 +231,8 @@ class Attempts:
             return True
         with state.cond:
             state.odd, state.again = 0, False
-            claim.since = time.monotonic()  # its pace is that of the body
+            if state.ledger is not None:
+                state.ledger.answered(claim, time.monotonic())
             state.patience.welcome()
             if verdict.whole:
                 self._begin_whole(verdict, claim)

@@ -129,11 +129,14 @@ class Fetcher:
         state = self._state
         assert state.ledger is not None
         for claim in state.ledger.evicted:
-            owner = claim.owner
-            response = state.threads.get(owner) if isinstance(owner, threading.Thread) else None
+            if not isinstance(claim.owner, threading.Thread) or claim.owner not in state.threads:
+                continue
+            log.info("a connection was far slower than the others: its work goes to another")
+            response = state.threads[claim.owner]
             if response is not None:
-                log.info("a connection was far slower than the others: its work goes to another")
                 response.abort()
+            else:
+                self._remote.transport.abort(claim.owner.ident)
         state.ledger.evicted.clear()
 
     @contextlib.contextmanager

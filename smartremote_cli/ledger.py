@@ -16,8 +16,10 @@ from .blocks import BLOCK, BlockMap
 from .planner import SEAM, Load
 from .ranges import ByteRange
 
-# A request that is younger than so many seconds is not judged by what it has brought, or by having brought nothing.
+# A request that is younger than so many seconds is not judged by what it has brought,
 GRACE = 0.5
+# nor for bringing nothing as long as so many times what heads take to come here, or so many seconds where none came.
+HEADS = 4
 LONG_GRACE = 2.0
 
 
@@ -34,13 +36,13 @@ class Claim:
     """Bytes [origin, stop) that one connection brings; all before *position* are written or were held.
 
     *busy* is the end of the write under way: a thief may not cut before it. *since* and *received* give the pace.
-    A *sample* is compared, never written. An *inherited* one was taken over from a slow owner, which happens once.
+    A *sample* is compared, never written. What was taken over from slow owners, *inherited* times, gets more grace.
     """
 
     origin: int
     stop: int
     sample: bool = False
-    inherited: bool = False
+    inherited: int = 0
     position: int = field(default=-1)
     busy: int = field(default=-1)
     owner: Hashable | None = None
@@ -56,10 +58,13 @@ class Claim:
     def is_done(self) -> bool:
         return self.position >= self.stop
 
-    def pace(self, now: float, usual: float) -> float:
-        """Return bytes per second since the request was sent. A young request counts as *usual*, or as fast."""
+    def pace(self, now: float, usual: float, grace: float) -> float:
+        """Return bytes per second since the request was sent. A young request counts as *usual*, or as fast.
+
+        So does one that has brought nothing yet for as long as *grace*.
+        """
         elapsed = now - self.since
-        if elapsed < (GRACE if self.received else LONG_GRACE):
+        if elapsed < (GRACE if self.received else grace) * 2**self.inherited:
             return usual or float("inf")
         return self.received / elapsed
 
@@ -81,6 +86,7 @@ class Ledger:
         self.fragment: ByteRange | None = None
         self.evicted: list[Claim] = []  # their connections are too slow: to be closed
         self._usual = 0.0  # bytes per second of one connection, smoothed
+        self._wait = 0.0  # seconds until a head comes, smoothed
         self._seams: dict[int, bytes] = {}
 
     def satisfied(self, wanted: ByteRange) -> bool:
@@ -173,12 +179,13 @@ class Ledger:
     def _steal(self, now: float) -> Claim | None:
         """Take over what a very slow connection has, or half of what will take longest."""
         owners = [c for c in self.claims if not c.sample and max(c.position, c.busy) < c.stop]
-        loads = [Load(ByteRange(max(c.position, c.busy), c.stop), c.pace(now, self._usual)) for c in owners]
-        slow = planner.take_over(
-            [load for c, load in zip(owners, loads, strict=True) if not c.inherited], self._usual
-        )
+        grace = max(GRACE, HEADS * self._wait) if self._wait else LONG_GRACE
+        loads = [
+            Load(ByteRange(max(c.position, c.busy), c.stop), c.pace(now, self._usual, grace)) for c in owners
+        ]
+        slow = planner.take_over(loads, self._usual)
         if slow is not None:
-            return self._take_over([c for c in owners if not c.inherited][slow])
+            return self._take_over(owners[slow])
         found = planner.steal(loads)
         if found is None:
             return None
@@ -193,7 +200,7 @@ class Ledger:
         stop, victim.stop = victim.stop, here
         self.evicted.append(victim)
         victim.received = 0  # no measure of what is usual
-        return self._add(Claim(origin, stop, inherited=True))
+        return self._add(Claim(origin, stop, inherited=victim.inherited + 1))
 
     def _add(self, claim: Claim) -> Claim:
         self.claims.append(claim)
@@ -215,6 +222,12 @@ class Ledger:
                     self.samples.append(ByteRange(claim.origin, claim.stop))
             elif keep and not self.is_finished(claim):
                 self.strays.append(claim)
+
+    def answered(self, claim: Claim, now: float) -> None:
+        """Note that the head of its answer is here: from now on the claim's pace is that of the body."""
+        waited = now - claim.since
+        self._wait = 0.7 * self._wait + 0.3 * min(waited, HEADS * self._wait) if self._wait else waited
+        claim.since = now
 
     def asked(self, claim: Claim) -> ByteRange:
         """Return the bytes to ask for: what is left of the claim, and the seams with its neighbours."""

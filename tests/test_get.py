@@ -163,6 +163,19 @@ def test_a_host_that_allows_two_connections_gets_two(tool: Tool, limit: int | st
     assert tool.read() == pattern(30 * MIB)
 
 
+@pytest.mark.parametrize("held", [(3,), (2, 4, 5)])
+def test_requests_that_are_never_answered_do_not_hold_up_the_end(tool: Tool, held: tuple[int, ...]) -> None:
+    gate = threading.Event()
+    with Server(Patterned(30 * MIB)) as server:
+        server.faults += [faults.hold(gate, where="before", when=faults.nth(*held)), faults.pace(20 * MIB)]
+        try:
+            ran = tool("get", server.url(), "-x", "4", "--timeout", "600")
+        finally:
+            gate.set()
+    assert ran.code == 0, ran.err
+    assert tool.read() == pattern(30 * MIB)
+
+
 # --- versions that mix ---
 
 
