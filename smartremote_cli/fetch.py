@@ -115,7 +115,7 @@ class Fetcher:
                     return None
                 claim = state.ledger.next_claim(state.patience.connections, now, whole=state.streaming)
                 if claim is not None:
-                    claim.owner = threading.current_thread()
+                    claim.owner, claim.since, claim.received = threading.current_thread(), now, 0
                     self._close_evicted()
                     self._kick()
                     return claim
