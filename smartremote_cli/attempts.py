@@ -208,9 +208,7 @@ class Attempts:
             others = [(thread, response) for thread, response in state.threads.items() if thread is not me]
             state.cond.notify_all()
         for thread, response in others:
-            if response is not None:
-                response.abort()
-            self._remote.transport.abort(thread.ident)
+            self._remote.abort(thread, response)
 
     def _take(self, claim: Claim | None, response: Response, verdict: Take, hold: Hold) -> bool:
         """Take the body of a believed answer, for the claim that it serves."""

@@ -287,9 +287,7 @@ class Transfer:
         if stash is not None:
             stash.close()
         for thread, response in threads:
-            if response is not None:
-                response.abort()
-            self.remote.transport.abort(thread.ident)
+            self.remote.abort(thread, response)
         for thread, _ in threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - LAST_WORD / 2 - time.monotonic()))

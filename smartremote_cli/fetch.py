@@ -132,11 +132,7 @@ class Fetcher:
             if not isinstance(claim.owner, threading.Thread) or claim.owner not in state.threads:
                 continue
             log.info("a connection was far slower than the others: its work goes to another")
-            response = state.threads[claim.owner]
-            if response is not None:
-                response.abort()
-            else:
-                self._remote.transport.abort(claim.owner.ident)
+            self._remote.abort(claim.owner, state.threads[claim.owner])
         state.ledger.evicted.clear()
 
     @contextlib.contextmanager

@@ -11,6 +11,7 @@ import base64
 import copy
 import netrc
 import os
+import threading
 import time
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -87,6 +88,12 @@ class Remote:
             response.skip(64 * 1024)
             response.close()
         return self._follow(asked, extra)
+
+    def abort(self, thread: threading.Thread, response: Response | None) -> None:
+        """Make what *thread* waits for fail: the body of *response*, or an answer that is not here yet."""
+        if response is not None:
+            response.abort()
+        self.transport.abort(thread.ident)
 
     def _has_failed(self, final: str) -> None:
         """Leave *final*, a mirror, when it fails twice in a row."""
