@@ -24,6 +24,8 @@ LONGEST_NAME = 255
 
 _CLOEXEC = os.O_CLOEXEC
 
+_AT_ONCE = "another process is writing this file at the same moment"
+
 # What link(2) fails with for reasons that rename(2) would have too. Where links are not to be had, many others come.
 _NOT_ABOUT_LINKS = (
     errno.EEXIST,
@@ -162,14 +164,22 @@ def folder_lock(folder: str) -> Iterator[None]:
 
 
 def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
-    """Replace the file *path* by *data*, whole or not at all. With *new*, `BusyError` when there is one already."""
+    """Replace the file *path* by *data*, whole or not at all. With *new*, `BusyError` when there is one already.
+
+    So it is when another process replaces the same file at this moment, which locks prevent where they work.
+    """
     scratch = scratch_of(path)
     if os.path.islink(path):
         raise LocalError(path, "is a symbolic link, which a record may not be")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(scratch)
     with synced_folder(os.path.dirname(scratch), sync):
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(
+                scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600
+            )
+        except FileExistsError as error:
+            raise BusyError(path, _AT_ONCE) from error
         try:
             try:
                 view = memoryview(data)
@@ -182,11 +192,20 @@ def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
             if new:
                 _link_new(scratch, path)
             else:
-                os.replace(scratch, path)
+                _rename(scratch, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(scratch)
             raise
+
+
+def _rename(scratch: str, path: str) -> None:
+    try:
+        os.replace(scratch, path)
+    except FileNotFoundError as error:
+        if os.path.isdir(os.path.dirname(scratch)):
+            raise BusyError(path, _AT_ONCE) from error
+        raise
 
 
 def remove(*paths: str) -> None:

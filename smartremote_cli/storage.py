@@ -360,9 +360,17 @@ class LocalCopy:
     def _record(
         self, bits: BitMap, identity: Identity | None, descriptor: int, url: str | None = None
     ) -> None:
-        """Replace the part record. It vouches for the data file as that is now."""
+        """Replace the part record. It vouches for the data file as that is now.
+
+        Where locks do nothing, another process may be replacing that of a shared copy: then its record is as good.
+        """
         stamp = None if self.unvouched else os.fstat(descriptor).st_ctime_ns
-        replace(self.record, encode(Record(bits, identity, url or self.url, stamp)), sync=self._syncs_names)
+        record = Record(bits, identity, url or self.url, stamp)
+        try:
+            replace(self.record, encode(record), sync=self._syncs_names)
+        except BusyError:
+            if not self.shared:
+                raise
 
     def _vouch(self, record: Record, tell: Callable[[str], None]) -> None:
         """Find out which recorded blocks are what they were: all when nobody has touched the file since *record*.

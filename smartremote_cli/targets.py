@@ -6,12 +6,13 @@ after comparing some of it, or anew. Here are the ones for reading: memory, and 
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 from .blocks import BLOCK, BlockMap
 from .cache import Cache, StaleEntryError
 from .copies import Copy
-from .errors import RemoteChangedError
+from .errors import BusyError, RemoteChangedError
 from .headers import Asked, Identity, Match
 from .memory_copy import MemoryCopy
 from .part import Record
@@ -124,14 +125,14 @@ class CacheTarget:
         if known is not None and self.record is not None:
             same = confirmed or (identity.size == known.size and known.compare(identity) is Match.SAME)
             if same:
-                try:
+                # Which of two versions is the newer one, nobody can say: keep ours apart.
+                with contextlib.suppress(StaleEntryError, BusyError):
                     self._copy = self._cache.open(self._url, self.record)
-                except (
-                    StaleEntryError
-                ):  # which of the two versions is the newer one, nobody can say: keep ours apart
-                    self._copy = MemoryCopy(known)
+                self._copy = self._copy or MemoryCopy(known)
                 return Opened(self._copy)
-        self._copy = self._cache.create(self._url, identity)
+        with contextlib.suppress(BusyError):
+            self._copy = self._cache.create(self._url, identity)
+        self._copy = self._copy or MemoryCopy(identity)
         return Opened(self._copy)
 
     def open_unasked(self) -> LocalCopy | None:

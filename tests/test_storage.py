@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import functools
 import os
 import resource
 import stat
@@ -32,6 +34,7 @@ from smartremote_cli.ranges import ByteRange
 from smartremote_cli.storage import LocalCopy
 from smartremote_cli.sums import sums_path
 from tests import power
+from tests.library import in_threads
 from tests.server import pattern
 from tests.tool import names
 
@@ -1157,3 +1160,41 @@ def test_a_copy_in_memory_reads_what_was_written_and_not_forgotten(steps: list[t
         read = copy.read(ByteRange(start, start + BLOCK))
         assert read == model[start : start + len(read)]
         assert not any(model[start + len(read) : start + BLOCK])
+
+
+def test_where_locks_do_nothing_two_users_of_a_cached_copy_do_not_hinder_each_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    one = begin(path, shared=True)
+    two = again_shared(path)
+
+    def work(copy: LocalCopy) -> None:
+        for _ in range(300):
+            bring(copy, 0)
+            save(copy)
+
+    assert in_threads(functools.partial(work, one), functools.partial(work, two)) == [None, None]
+    assert load_record(str(path)) == Record(BitMap([0]), IDENTITY, URL)
+    one.close()
+    two.close()
+
+
+def test_of_processes_that_replace_one_file_at_once_one_is_busy_and_the_file_is_whole(path: Path) -> None:
+    contents = [bytes([number]) * 4096 for number in range(4)]
+
+    def work(content: bytes) -> int:
+        done = 0
+        for _ in range(200):
+            with contextlib.suppress(BusyError):
+                files.replace(str(path), content, sync=False)
+                done += 1
+        return done
+
+    done = in_threads(*(functools.partial(work, content) for content in contents))
+    assert all(isinstance(count, int) and count for count in done), done
+    assert path.read_bytes() in contents
+    assert names(path.parent) == ["file.bin"]
