@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pyroaring import BitMap
 
@@ -12,8 +11,7 @@ from .headers import Identity
 from .ranges import ByteRange
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """Which blocks of what were written at one moment, to be recorded. A later one has a higher *number*.
 
     Both are taken together: blocks of one version must not be recorded as another's. *compared* says that what

@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .headers import Headers
 
@@ -18,8 +18,7 @@ _KNOWN = {"sha-512": "sha512", "sha-256": "sha256"}  # the strongest first
 _MEMBER = re.compile(r"\s*([A-Za-z0-9-]+)\s*=\s*(:?)([A-Za-z0-9+/]+={0,2})(:?)\s*(?:;[^,]*)?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
+class Digest(NamedTuple):
     """An expected digest: *algorithm* as hashlib names it."""
 
     algorithm: str

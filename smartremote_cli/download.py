@@ -7,7 +7,7 @@ import hashlib
 import os
 import shlex
 import stat
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from . import planner
 from .cache import Cache
@@ -34,8 +34,7 @@ from .storage import LocalCopy
 _MOST_RESTARTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Checksum:
+class Checksum(NamedTuple):
     """An expected digest of the whole resource: *algorithm* as hashlib names it, *digest* in lower-case hex."""
 
     algorithm: str
@@ -66,11 +65,10 @@ class Checksum:
         return hasher.hexdigest() == self.digest
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """How a download is to be done; the command line's options, in short."""
 
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = Policy()
     checksum: Checksum | None = None
     restart_on_change: bool = False
     overwrite: bool = False

@@ -14,9 +14,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from .blocks import MAX_SIZE
 from .ranges import ByteRange
+
+# What is told apart by its class and never compared is a NamedTuple, here and elsewhere: a frozen dataclass costs
+# six times as much, at every start of the program.
 
 # A server may begin a little before what was asked for; more than this is cheaper to ask again.
 MOST_SKIPPED = 1024 * 1024
@@ -138,16 +142,14 @@ class Identity:
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Partial:
+class Partial(NamedTuple):
     """A believable 206: the body holds exactly the bytes *body*. The size is None where the total was `*`."""
 
     body: ByteRange
     identity: Identity
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """A 200: the body is the resource from byte 0, coded as *coding* says when that is not None.
 
     *framed* tells whether the end of the body can be told from a broken connection.
@@ -158,34 +160,29 @@ class Whole:
     framed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Unsatisfiable:
+class Unsatisfiable(NamedTuple):
     """A 416, with the size that it names."""
 
     size: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class NotModified:
+class NotModified(NamedTuple):
     """A 304 to a request that carried a condition."""
 
     identity: Identity
 
 
-@dataclass(frozen=True, slots=True)
-class PreconditionFailed:
+class PreconditionFailed(NamedTuple):
     """A 412: changed, or a server that mistreats preconditions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unproven:
+class Unproven(NamedTuple):
     """A body that may or may not be the whole resource: to be asked again without Range."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unbelievable:
+class Unbelievable(NamedTuple):
     """An answer that contradicts itself, the request or the standard: its body is never written.
 
     *size* is the total that a Content-Range named where only Content-Length spoke against it.
@@ -195,8 +192,7 @@ class Unbelievable:
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """Any other status: the transfer's patience and the status decide."""
 
     status: int
@@ -205,8 +201,7 @@ class Failed:
 Answer = Partial | Whole | Unsatisfiable | NotModified | PreconditionFailed | Unproven | Unbelievable | Failed
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What a request asked for: a range, the last *suffix* bytes, or everything; and whether conditionally.
 
     *inside* says that an earlier run knows the range to lie within the resource.

@@ -8,7 +8,7 @@ take longest. Everything is cut at block edges, so that no block has two authors
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .blocks import BLOCK, BlockMap
 from .ranges import ByteRange
@@ -42,8 +42,7 @@ _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """A claim in flight, as seen by a thief: what is left of it, and its pace in bytes per second, 0 while idle."""
 
     left: ByteRange

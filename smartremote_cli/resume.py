@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .errors import ForeignFileError, RemoteChangedError
 from .headers import Identity, Match
@@ -19,8 +19,7 @@ class Start(enum.Enum):
     SAMPLE = enum.auto()  # the record's blocks may be: compare some of them first
 
 
-@dataclass(frozen=True, slots=True)
-class OnDisk:
+class OnDisk(NamedTuple):
     """A data file: its size in bytes, and whether it carries the mark of an unfinished download."""
 
     size: int

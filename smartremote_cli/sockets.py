@@ -18,10 +18,9 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from .tls import NestedTls
+from .tls import NestedTls, reader
 
 # RFC 9112, 3 and 5 set no bound; servers send a few KiB, and curl gives up at 300 KiB. Interim answers count too.
 LONGEST_HEAD = 256 * 1024
@@ -37,7 +36,6 @@ _PROTOCOL = b"HTTP/1."
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _INTERIM = re.compile(rb"HTTP/1\.\d 1\d\d")
 _CHUNK = 64 * 1024
-_RECORD = 16 * 1024  # what a TLS record holds at most (RFC 8446, 5.1)
 
 # A header field as RFC 9110, 5 has it, and how lines that are none are told from those that must not be lost.
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\x0b\x0c\r]*")
@@ -161,27 +159,36 @@ class Wire:
             view[:count] = self._buffer[:count]
             self._buffer = self._buffer[count:]
             return count
-        count, began = 0, 0.0
-        while count < len(view):
+        while True:
             try:
-                while count < len(view) and (got := self._fill(view[count:])):
-                    if not count:
-                        began = time.monotonic()
-                    count += got
+                count = self._fill(view)
                 break
             except (BlockingIOError, ssl.SSLWantReadError):
-                if self._aborted:
-                    break
-                if not count:
-                    self._wait_or_fail(select.POLLIN, timeout)
-                elif time.monotonic() > began + _LONGEST_FILL or not self._wait(select.POLLIN, _LINGER):
-                    break
+                self._wait_or_fail(select.POLLIN, timeout)
             except OSError:
-                if not count and not self._aborted:
-                    raise
-                break  # the next call meets the error again, after these bytes are safe
+                if self._aborted:
+                    raise ConnectionAbortedError("stopped") from None
+                raise
         if self._aborted and not count:
             raise ConnectionAbortedError("stopped")
+        return count + self._read_on(view[count:]) if count else 0
+
+    def _read_on(self, view: memoryview) -> int:
+        """Fill *view* with what comes without a pause, maybe nothing; what went wrong, `read_into` meets next time."""
+        count, size, last = 0, len(view), 0.0
+        while count < size and not self._aborted:
+            try:
+                got = self._fill(view[count:])
+                if not got:
+                    break
+                count += got
+            except (BlockingIOError, ssl.SSLWantReadError):
+                now = time.monotonic()
+                last = last or now + _LONGEST_FILL
+                if now > last or not self._wait(select.POLLIN, _LINGER):
+                    break
+            except OSError:
+                break
         return count
 
     def start_tls(self, context: ssl.SSLContext, hostname: str | None, timeout: float | None) -> None:
@@ -202,8 +209,7 @@ class Wire:
         else:
             assert isinstance(under, socket.socket)
             sock = context.wrap_socket(under, server_hostname=hostname, do_handshake_on_connect=False)
-            # `recv_into` comes to the same, by way of more Python for each record of 16 KiB.
-            self._fill = cast("Callable[[memoryview], int]", partial(sock.read, _RECORD))
+            self._fill = reader(sock)
         self._sock = sock
         while True:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from pyroaring import BitMap
 
@@ -23,8 +23,7 @@ from .transport import Response
 EVERY_BYTES = 64 * planner.MIB
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """What the opener made of the first answer: the copy to fill, and what must be compared before it is trusted.
 
     *resumed* copies hold bytes of an earlier run, so that a change cannot be mended by starting over.
@@ -37,8 +36,7 @@ class Opened:
     mismatch: Callable[[str], SmartRemoteError] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """How hard to try. *retries* are failures in a row without progress; *digest_decides* allows to start over.
 
     Without *share*, each want is one request of its own.
@@ -48,7 +46,7 @@ class Policy:
     retries: int = 5
     digest_decides: bool = False
     share: bool = True
-    pause: Callable[[int, float], float] = field(default=planner.pause)
+    pause: Callable[[int, float], float] = planner.pause
 
 
 class State:
@@ -144,11 +142,11 @@ class State:
     def drop_conditions(self) -> None:
         """Ask without conditions from here on."""
         self.precondition, self.condition = False, {}
-        self.first = replace(self.first, conditional=False)
+        self.first = self.first._replace(conditional=False)
 
     def share_among(self, connections: int) -> None:
         """Divide what is wanted among up to so many *connections*."""
-        self.policy = replace(self.policy, share=True, connections=connections)
+        self.policy = self.policy._replace(share=True, connections=connections)
         self.patience.most = self.patience.limit = connections
         if self.ledger is not None:
             self.ledger.share = True
@@ -180,7 +178,7 @@ class State:
     def snapshot(self) -> Snapshot:
         """Return what is written, to be recorded."""
         self.touched = False
-        return replace(self.copy.snapshot(), compared=self._is_compared)
+        return self.copy.snapshot()._replace(compared=self._is_compared)
 
     @property
     def _is_compared(self) -> bool:

@@ -42,24 +42,19 @@ class Sums:
 
     def wrote(self, offset: int, data: memoryview) -> None:
         """Take note of *data*, written at *offset*: blocks are summed up as long as they are written in order."""
-        stop = offset + len(data)
-        first, last = -(-offset // BLOCK), stop // BLOCK
-        if first > last:  # within one block
-            self._wrote_part(offset, data)
-            return
-        if offset < first * BLOCK:
-            self._wrote_part(offset, data[: first * BLOCK - offset])
-        at = first * BLOCK - offset
-        whole = {
-            block: _sum(data[start : start + BLOCK])
-            for block, start in zip(range(first, last), range(at, len(data), BLOCK), strict=False)
-        }
-        with self._lock:
-            self._whole |= whole
-            for block in self._begun.keys() & whole.keys():
-                del self._begun[block]
-        if last * BLOCK < stop:
-            self._wrote_part(last * BLOCK, data[last * BLOCK - offset :])
+        first, at = divmod(offset, BLOCK)
+        if at:
+            self._wrote_part(offset, data[: BLOCK - at])
+            first, data = first + 1, data[BLOCK - at :]
+        whole = len(data) // BLOCK
+        if whole:
+            sums = [_sum(data[start : start + BLOCK]) for start in range(0, whole * BLOCK, BLOCK)]
+            with self._lock:
+                self._whole.update(enumerate(sums, first))
+                for block in [begun for begun in self._begun if first <= begun < first + whole]:
+                    del self._begun[block]
+        if whole * BLOCK < len(data):
+            self._wrote_part((first + whole) * BLOCK, data[whole * BLOCK :])
 
     def _wrote_part(self, offset: int, data: memoryview) -> None:
         """Take note of *data* within one block."""
@@ -69,10 +64,14 @@ class Sums:
             upto, known = self._begun.pop(block, (-1, None))
         if offset % BLOCK == 0:
             upto, known = offset, xxhash.xxh3_64()
-        if upto == offset and known is not None:
-            known.update(data)
-            with self._lock:
+        if upto != offset or known is None:
+            return
+        known.update(data)
+        with self._lock:
+            if stop % BLOCK:
                 self._begun[block] = stop, known
+            else:
+                self._whole[block] = known.intdigest() & _ALL
 
     def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
         """Save the sums of those blocks of *held* that were written; those of *new* are read again if need be.

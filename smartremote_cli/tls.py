@@ -9,13 +9,14 @@ import contextlib
 import os
 import ssl
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from .errors import UsageError
 
 T = TypeVar("T")
 
-_RECORDS = 64 * 1024  # bytes to read at once: TLS records have up to 16 KiB
+_RECORD = 16 * 1024  # what a TLS record holds at most (RFC 8446, 5.1), and what one read brings
+_RECORDS = 4 * _RECORD  # what is read at once from a proxy
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -48,6 +49,29 @@ def tls_context(cacert: str | None, insecure: bool) -> ssl.SSLContext:
 
         bundle = certifi.where()
     return ssl.create_default_context(cafile=bundle)
+
+
+def reader(sock: ssl.SSLSocket) -> Callable[[memoryview], int]:
+    """Return what fills a view with all that has come to *sock*: how many bytes, 0 at the end, however it came about.
+
+    Raises SSLWantReadError when nothing is here.
+    """
+    # SSLSocket.read calls this, by way of as much Python as all the rest of what a record costs here.
+    read = cast("Callable[[int, memoryview], int]", getattr(sock, "_sslobj", sock).read)
+
+    def fill(view: memoryview) -> int:
+        count, size = 0, len(view)
+        try:
+            while count < size and (got := read(_RECORD, view[count:])):
+                count += got
+        except ssl.SSLEOFError:  # who counts bytes finds out, as with a socket
+            pass
+        except OSError:  # it will come again, when these bytes are safe
+            if not count:
+                raise
+        return count
+
+    return fill
 
 
 class NestedTls:

@@ -7,7 +7,7 @@ resource from earlier answers. Values in, a verdict out; the engine does what th
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .blocks import BLOCK
 from .headers import (
@@ -34,8 +34,7 @@ PLAIN_REFUSALS = frozenset({401, 402, 403, 404, 407, 408, 410, 421, 425, 429, 45
 MOST_ODD = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What was asked and what is known. *known* is None for the first answer of a transfer.
 
     *streaming* transfers read everything in one piece. *conditioned* requests carried a precondition or a
@@ -54,8 +53,7 @@ class Context:
     rumour: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(NamedTuple):
     """Take the body: it is the bytes from *start* on, up to *stop* where that is known."""
 
     start: int
@@ -66,8 +64,7 @@ class Take:
     framed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmed:
+class Confirmed(NamedTuple):
     """The cached copy is what the server has."""
 
 
@@ -79,44 +76,38 @@ class Otherwise(enum.Enum):
     USE_AS_STREAM = enum.auto()  # this very answer is the whole resource
 
 
-@dataclass(frozen=True, slots=True)
-class AskFor:
+class AskFor(NamedTuple):
     """Ask for something else instead."""
 
     asked: Asked
 
 
-@dataclass(frozen=True, slots=True)
-class Mixed:
+class Mixed(NamedTuple):
     """This answer is of another version than earlier ones, of the same size."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(NamedTuple):
     """The resource is another one now."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class PastEnd:
+class PastEnd(NamedTuple):
     """What was asked for begins past the end of a resource of *size* bytes."""
 
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Odd:
+class Odd(NamedTuple):
     """The answer cannot be believed; *final* when there is no other way to ask."""
 
     why: str
     final: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The status decides: another attempt, or none."""
 
 

@@ -22,7 +22,6 @@ from tests.server import (
     Patterned,
     Resource,
     Server,
-    make_certificates,
     pattern,
     unused_port,
 )
@@ -460,11 +459,6 @@ def test_no_proxy_is_honoured(tool: Tool) -> None:
     tool.env(http_proxy=f"http://127.0.0.1:{unused_port()}", no_proxy="127.0.0.1")
     with Server(b"x") as server:
         assert tool("cat", server.url()).out == b"x"
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize("how", ["option", "SSL_CERT_FILE", "insecure"])

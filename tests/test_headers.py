@@ -281,7 +281,8 @@ def test_a_coded_200_says_how_it_is_coded_also_where_it_is_as_long_as_the_range(
     ],
 )
 def test_other_statuses(status: int, lines: str, answer: Answer) -> None:
-    assert read_answer(status, fields(*lines.split("\n")), MIDDLE) == answer
+    read = read_answer(status, fields(*lines.split("\n")), MIDDLE)
+    assert (type(read), read) == (type(answer), answer)
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 205, 207, 226, 299, 300, 304, 305, 399])

@@ -43,7 +43,6 @@ from tests.server import (
     Reply,
     Resource,
     Server,
-    make_certificates,
     pattern,
     unanswered_port,
     unused_port,
@@ -139,7 +138,7 @@ def download(
     wishes: Wishes | None = None,
 ) -> Run:
     """Download as the command line does, in this process and without long pauses."""
-    options = replace(options or Options(netrc=False), timeout=timeout)
+    options = (options or Options(netrc=False))._replace(timeout=timeout)
     wishes = wishes or Wishes()
     policy = Policy(
         connections,
@@ -147,7 +146,7 @@ def download(
         digest_decides=wishes.checksum is not None,
         pause=lambda failures, chance: 0.01,
     )
-    wishes = replace(wishes, policy=policy, sync=False)
+    wishes = wishes._replace(policy=policy, sync=False)
     events: list[Event] = []
     code, error = 0, ""
     with hearing() as logged, Transport(options) as transport:
@@ -903,11 +902,6 @@ def test_any_two_or_three_faults_together_are_right_or_refused(seed: int, tmp_pa
 
 
 # --- certificates ---
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import inspect
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -33,7 +32,6 @@ from tests.server import (
     Resource,
     Server,
     basic,
-    make_certificates,
     parse_head,
     pattern,
     unanswered_port,
@@ -104,13 +102,6 @@ def ask(
 def server() -> Iterator[Server]:
     with Server(DATA) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    if shutil.which("openssl") is None:
-        pytest.skip("NOT TESTED over TLS: no openssl found")
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.mark.parametrize(

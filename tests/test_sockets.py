@@ -13,7 +13,8 @@ import pytest
 
 from smartremote_cli import sockets
 from smartremote_cli.sockets import LONGEST_HEAD, GarbledError, Wire, connect
-from tests.server import Service, unanswered_port, unused_port
+from smartremote_cli.tls import tls_context
+from tests.server import Certificates, Service, unanswered_port, unused_port
 from tests.server import Wire as FarWire
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -156,6 +157,34 @@ def test_an_end_is_0_bytes(ends: tuple[Wire, socket.socket]) -> None:
     far.close()
     view = memoryview(bytearray(10))
     assert [wire.read_into(view, 5.0), wire.read_into(view, 5.0)] == [3, 0]
+
+
+@pytest.mark.parametrize("goodbye", [True, False])
+def test_the_end_of_tls_is_0_bytes_too_after_all_that_came(certificates: Certificates, goodbye: bool) -> None:
+    near, far = socket.socketpair()
+    content = bytes(range(256)) * 400  # several records and a part of one
+
+    def serve() -> None:
+        with certificates.context().wrap_socket(far, server_side=True) as sock:
+            sock.recv(100)
+            sock.sendall(content)
+            if goodbye:
+                with contextlib.suppress(OSError):  # it does not wait for ours
+                    sock.unwrap()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    wire = Wire(near)
+    wire.start_tls(tls_context(str(certificates.ca), False), "localhost", 5.0)
+    wire.send(b"GET", 5.0)
+    view = memoryview(bytearray(len(content) + 10))
+    count = 0
+    while got := wire.read_into(view[count:], 5.0):
+        count += got
+    assert bytes(view[:count]) == content
+    assert wire.read_into(view, 5.0) == 0
+    wire.discard()
+    thread.join()
 
 
 def test_a_stall_is_a_timeout(ends: tuple[Wire, socket.socket]) -> None:

@@ -33,7 +33,6 @@ from tests.server import (
     Resource,
     Server,
     Where,
-    make_certificates,
     pattern,
     unanswered_port,
     unused_port,
@@ -49,11 +48,6 @@ SECRETS = ("hunter2", "5igna7ure", "t0psecret")
 def server() -> Iterator[Server]:
     with Server(DATA) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(autouse=True)

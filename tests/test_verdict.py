@@ -97,7 +97,8 @@ def take_whole(identity: Identity = ONE, *, framed: bool = True, coding: str | N
     ],
 )
 def test_believed_answers_are_taken(answer: Answer, at: Context, verdict: Take) -> None:
-    assert judge(answer, at) == verdict
+    said = judge(answer, at)
+    assert (type(said), said) == (type(verdict), verdict)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_believed_answers_are_taken(answer: Answer, at: Context, verdict: Take) 
         (whole(TWO), LATER, Mixed),
         (whole(LONGER), LATER, Changed),
         (whole(LONGER), STREAM, Changed),
-        (whole(TWO), replace(STREAM, strict=True), Mixed),
+        (whole(TWO), STREAM._replace(strict=True), Mixed),
         (part(TWO), GOING_ON, Mixed),
         (part(LONGER), GOING_ON, Changed),
         (part(), Context(ASKED, BARE), Mixed),
@@ -127,9 +128,9 @@ def test_what_is_of_another_version_is_never_taken(answer: Answer, at: Context, 
         # A 200 with the same validator is asked again once without the precondition, then believed.
         (whole(), LATER, Otherwise.UNCONDITIONALLY),
         (whole(BARE), LATER, Otherwise.UNCONDITIONALLY),
-        (whole(), replace(LATER, again=True), Otherwise.USE_AS_STREAM),
+        (whole(), LATER._replace(again=True), Otherwise.USE_AS_STREAM),
         (PreconditionFailed(), LATER, Otherwise.UNCONDITIONALLY),
-        (PreconditionFailed(), replace(LATER, conditioned=False), Refused()),
+        (PreconditionFailed(), LATER._replace(conditioned=False), Refused()),
         # A cached copy of another version: the part that is wanted is asked for.
         (whole(), Context(ASKED, None, conditioned=True), Otherwise.UNCONDITIONALLY),
         (NotModified(ONE), Context(Asked(range=PART, conditional=True), None, conditioned=True), Confirmed()),
@@ -144,41 +145,42 @@ def test_what_is_of_another_version_is_never_taken(answer: Answer, at: Context, 
         (Failed(400), Context(TAIL, None), AskFor(Asked(range=ByteRange(0, BLOCK)))),
         (Failed(501), FIRST, Otherwise.IN_ONE_PIECE),
         (Failed(405), FIRST, Otherwise.IN_ONE_PIECE),
-        (Failed(405), replace(LATER, conditioned=False), Refused()),
+        (Failed(405), LATER._replace(conditioned=False), Refused()),
         (Failed(403), FIRST, Refused()),
-        (Failed(400), replace(LATER, conditioned=True), Otherwise.UNCONDITIONALLY),
-        (Failed(403), replace(LATER, conditioned=True), Refused()),
+        (Failed(400), LATER._replace(conditioned=True), Otherwise.UNCONDITIONALLY),
+        (Failed(403), LATER._replace(conditioned=True), Refused()),
         (Failed(400), STREAM, Refused()),
-        (Failed(400), replace(GOING_ON, conditioned=True), Otherwise.IN_ONE_PIECE),
-        (PreconditionFailed(), replace(GOING_ON, conditioned=True), Otherwise.IN_ONE_PIECE),
+        (Failed(400), GOING_ON._replace(conditioned=True), Otherwise.IN_ONE_PIECE),
+        (PreconditionFailed(), GOING_ON._replace(conditioned=True), Otherwise.IN_ONE_PIECE),
         (Failed(401), FIRST, Refused()),
         (Failed(429), FIRST, Refused()),
         (Failed(500), FIRST, Refused()),
         (whole(Identity(0)), Context(TAIL, None), Take(0, 0, Identity(0), whole=True)),
         # 416 never means done.
         (Unsatisfiable(50), FIRST, PastEnd(50)),
-        (Unsatisfiable(50), replace(FIRST, asked=replace(ASKED, inside=True)), Otherwise.IN_ONE_PIECE),
+        (Unsatisfiable(50), FIRST._replace(asked=ASKED._replace(inside=True)), Otherwise.IN_ONE_PIECE),
         (Unsatisfiable(SIZE), FIRST, Otherwise.IN_ONE_PIECE),
         (Unsatisfiable(None), FIRST, Otherwise.IN_ONE_PIECE),
         (Unsatisfiable(0), Context(Asked(range=ByteRange(0, 100)), None), Otherwise.IN_ONE_PIECE),
         (Unsatisfiable(50), LATER, Otherwise.IN_ONE_PIECE),
         # A stream that broke goes on where both versions are proven, else from byte 0.
-        (part(BARE), replace(GOING_ON, known=BARE), Otherwise.IN_ONE_PIECE),
+        (part(BARE), GOING_ON._replace(known=BARE), Otherwise.IN_ONE_PIECE),
         (whole(TWO), STREAM, take_whole(TWO)),
         (Failed(404), FIRST, Refused()),
         (Failed(503), LATER, Refused()),
     ],
 )
 def test_the_next_question(answer: Answer, at: Context, verdict: object) -> None:
-    assert judge(answer, at) == verdict
+    said = judge(answer, at)
+    assert (type(said), said) == (type(verdict), verdict)
 
 
 def test_unbelievable_answers_are_asked_for_again_and_then_without_ranges() -> None:
     answer = Unbelievable("nonsense")
     assert judge(answer, LATER) == Odd("nonsense", final=False)
-    assert judge(answer, replace(LATER, odd=MOST_ODD - 1)) is Otherwise.IN_ONE_PIECE
+    assert judge(answer, LATER._replace(odd=MOST_ODD - 1)) is Otherwise.IN_ONE_PIECE
     assert judge(answer, STREAM) == Odd("nonsense", final=False)
-    assert judge(answer, replace(STREAM, odd=MOST_ODD - 1)) == Odd("nonsense", final=True)
+    assert judge(answer, STREAM._replace(odd=MOST_ODD - 1)) == Odd("nonsense", final=True)
 
 
 def test_an_unproven_body_is_asked_for_without_range_at_once() -> None:
@@ -189,9 +191,9 @@ def test_an_unproven_body_is_asked_for_without_range_at_once() -> None:
 
 
 def test_a_whole_that_contradicts_what_its_parts_said_is_refused() -> None:
-    verdict = judge(whole(), replace(FIRST, asked=EVERYTHING, streaming=True, rumour=SIZE + 1))
+    verdict = judge(whole(), FIRST._replace(asked=EVERYTHING, streaming=True, rumour=SIZE + 1))
     assert isinstance(verdict, Odd) and verdict.final
-    assert judge(whole(), replace(FIRST, asked=EVERYTHING, streaming=True, rumour=SIZE)) == take_whole()
+    assert judge(whole(), FIRST._replace(asked=EVERYTHING, streaming=True, rumour=SIZE)) == take_whole()
 
 
 TAGS = st.sampled_from([None, '"one"', '"two"', 'W/"one"', 'W/"two"'])

@@ -6,8 +6,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -24,8 +23,7 @@ IDLE_SECONDS = 300.0
 USER_AGENT = f"smartremote/{__version__}"
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """How to talk to servers. *timeout* is in seconds; *headers* and *user* go to the first origin only."""
 
     headers: tuple[tuple[str, str], ...] = ()
