@@ -19,7 +19,7 @@ from pathlib import Path
 from pyroaring import BitMap
 
 from smartremote_cli.blocks import BLOCK, BlockMap
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.storage import LocalCopy
 
 TIMES = 7

@@ -5,10 +5,11 @@
     with smartremote.open(url) as f:
         names = zipfile.ZipFile(f).namelist()
 
-The modules, from the bottom up: errors, events, ranges, blocks, headers, zip_directory, part, planner, resume and
-verdict take values and return values; ledger, patience and state hold a transfer; storage and transport do one
-kind of I/O each; fetch and engine are the threads between them; targets, readahead, idle, session, open_file,
-remote_file and manager are the library, and filesystem shows it to fsspec; display and cli are the command line.
+The modules, from the bottom up: errors, events, ranges, blocks, headers, identity, answers, zip_directory, part,
+planner, resume and verdict take values and return values; ledger, patience and state hold a transfer; storage and
+transport do one kind of I/O each; fetch and engine are the threads between them; targets, readahead, idle, session,
+open_file, remote_file and manager are the library, and filesystem shows it to fsspec; display and cli are the
+command line.
 Names are imported when they are first used.
 """
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 from . import planner
+from .answers import Asked, Unbelievable, read_answer
 from .digests import of_resource
 from .errors import AttemptFailed, PastEndError, RemoteChangedError, UnbelievableError
 from .events import Listener, Notice, Started
-from .headers import Asked, Identity, Unbelievable, read_answer
+from .identity import Identity
 from .ledger import Claim
 from .ranges import ByteRange
 from .receive import Receiver, VersionsMixed

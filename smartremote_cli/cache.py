@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from .errors import DamagedError, LocalError, UsageError
 from .files import folder_lock, remove
-from .headers import Identity
+from .identity import Identity
 from .leftovers import inspect, load_record, record_path
 from .part import Record, decode
 from .sizes import parse_size

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from pyroaring import BitMap
 
 from .blocks import BlockMap
-from .headers import Identity
+from .identity import Identity
 from .ranges import ByteRange
 
 

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 
+from .answers import Asked
 from .attempts import Opener
 from .blocks import BLOCK, MAX_SIZE
 from .checkpoints import Checkpointer
@@ -22,7 +23,7 @@ from .digests import Digest
 from .errors import ClosedError, LocalError
 from .events import Listener, ignore
 from .fetch import Fetcher
-from .headers import Asked, Identity
+from .identity import Identity
 from .limiter import Limiter
 from .memory_copy import MemoryCopy
 from .patience import Patience

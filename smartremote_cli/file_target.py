@@ -6,6 +6,7 @@ import contextlib
 import os
 
 from . import planner
+from .answers import Asked
 from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .cache import Cache
 from .copies import Copy, Snapshot
@@ -19,7 +20,7 @@ from .errors import (
 )
 from .events import Listener, Notice, ignore
 from .files import Handle, holes, local
-from .headers import Asked, Identity, Match
+from .identity import Identity, Match
 from .leftovers import inspect, load_record
 from .part import Record
 from .ranges import ByteRange

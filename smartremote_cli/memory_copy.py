@@ -6,7 +6,7 @@ import threading
 
 from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .copies import Snapshot
-from .headers import Identity
+from .identity import Identity
 from .ranges import ByteRange
 
 

@@ -21,7 +21,7 @@ from pyroaring import BitMap
 
 from .blocks import BLOCK, MAX_SIZE, blocks_in
 from .errors import DamagedError
-from .headers import Identity, well_formed_date, well_formed_tag
+from .identity import Identity, well_formed_date, well_formed_tag
 
 VERSION = 1
 MAGIC = b"SMRT"

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
+from .answers import Asked
 from .errors import (
     AttemptFailed,
     RefusedError,
@@ -25,7 +26,7 @@ from .errors import (
     SmartRemoteError,
     UsageError,
 )
-from .headers import Asked, retry_after
+from .headers import retry_after
 from .transport import Response, Transport
 from .urls import check_url, credentials_of, escaped, origin_of, redact, without_credentials
 

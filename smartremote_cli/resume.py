@@ -6,7 +6,7 @@ import enum
 from typing import NamedTuple
 
 from .errors import ForeignFileError, RemoteChangedError
-from .headers import Identity, Match
+from .identity import Identity, Match
 from .part import Record
 
 

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from pyroaring import BitMap
 
 from . import planner
+from .answers import Asked
 from .blocks import MAX_SIZE, BlockMap
 from .copies import Copy, Snapshot
 from .digests import Digest
 from .errors import SmartRemoteError
-from .headers import Asked, Identity, Match
+from .identity import Identity, Match
 from .ledger import Claim, Ledger
 from .patience import Patience
 from .ranges import ByteRange

@@ -41,7 +41,7 @@ from .files import (
     synced_folder,
     unmark,
 )
-from .headers import Identity, Match
+from .identity import Identity, Match
 from .leftovers import blocks_in_file, load_record, record_path
 from .part import Record, encode
 from .ranges import ByteRange

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 from typing import Protocol
 
+from .answers import Asked
 from .blocks import BLOCK, BlockMap
 from .cache import Cache, StaleEntryError
 from .copies import Copy
 from .errors import BusyError, RemoteChangedError
-from .headers import Asked, Identity, Match
+from .identity import Identity, Match
 from .memory_copy import MemoryCopy
 from .part import Record
 from .planner import with_seams

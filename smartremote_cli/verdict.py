@@ -9,13 +9,10 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from .blocks import BLOCK
-from .headers import (
+from .answers import (
     Answer,
     Asked,
     Failed,
-    Identity,
-    Match,
     NotModified,
     Partial,
     PreconditionFailed,
@@ -24,6 +21,8 @@ from .headers import (
     Unsatisfiable,
     Whole,
 )
+from .blocks import BLOCK
+from .identity import Identity, Match
 from .ranges import ByteRange
 from .resume import changed
 

@@ -1,4 +1,4 @@
-"""The library as tests use it: managers with a folder of their own, and waits that fail instead of hanging."""
+"""What tests of several modules use: managers with a folder of their own, waits that fail instead of hanging."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from smartremote_cli import DownloadManager
 from smartremote_cli.blocks import BLOCK
+from smartremote_cli.headers import Headers
 from smartremote_cli.planner import SEAM
 from tests.server import Server
 
@@ -88,3 +89,9 @@ def nothing_left_behind() -> Iterator[None]:
 
     wait_until(lambda: not ours(), f"the end of {ours()}")
     wait_until(lambda: descriptors() <= open_before, f"the end of {descriptors() - open_before}")
+
+
+def fields(*lines: str) -> Headers:
+    """Return the header fields that *lines* hold, each ``Name: value``."""
+    pairs = (line.partition(":") for line in lines)
+    return Headers([(name, value) for name, _, value in pairs])

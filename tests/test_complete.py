@@ -13,7 +13,7 @@ import pytest
 from pyroaring import BitMap
 
 from smartremote_cli.blocks import BLOCK
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.part import Record, encode
 from tests import faults
 from tests.server import Fault, Patterned, Resource, Server, pattern

@@ -18,7 +18,7 @@ from smartremote_cli import files
 from smartremote_cli.blocks import BLOCK, MAX_SIZE, BlockMap
 from smartremote_cli.cache import Cache
 from smartremote_cli.errors import DamagedError
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.leftovers import load_record
 from smartremote_cli.part import Record, decode, encode
 from smartremote_cli.ranges import ByteRange

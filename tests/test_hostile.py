@@ -25,7 +25,7 @@ from smartremote_cli.blocks import BLOCK
 from smartremote_cli.download import Checksum, Download, Wishes
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.events import Event
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.leftovers import load_record
 from smartremote_cli.ranges import ByteRange
 from smartremote_cli.reading import Reader

@@ -19,7 +19,7 @@ import smartremote_cli
 PURE = """
     errors
     ranges  events  text  urls  sizes
-    blocks  planner  headers  chunked  digests  zip_directory  readahead
+    blocks  planner  headers  identity  answers  chunked  digests  zip_directory  readahead
     part  resume  ledger  verdict  patience  copies
 """
 

@@ -18,7 +18,7 @@ from pyroaring import BitMap
 
 from smartremote_cli.blocks import BLOCK
 from smartremote_cli.cache import Cache, StaleEntryError
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.leftovers import load_record
 from smartremote_cli.planner import SEAM
 from smartremote_cli.ranges import ByteRange

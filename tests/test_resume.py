@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from smartremote_cli.errors import ForeignFileError, RemoteChangedError
-from smartremote_cli.headers import Identity, Match
+from smartremote_cli.identity import Identity, Match
 from smartremote_cli.part import Record
 from smartremote_cli.resume import OnDisk, Start, changed, decide
 

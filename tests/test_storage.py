@@ -26,7 +26,7 @@ from smartremote_cli import files, storage
 from smartremote_cli.blocks import BLOCK
 from smartremote_cli.errors import BusyError, ClosedError, DamagedError, LocalError, SmartRemoteError
 from smartremote_cli.files import MARK, is_marked, scratch_of
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.leftovers import inspect, load_record, record_path, survey
 from smartremote_cli.memory_copy import MemoryCopy
 from smartremote_cli.part import MAX_RECORD, Record, encode
@@ -529,7 +529,7 @@ def test_a_second_process_is_turned_away_at_once(path: Path) -> None:
     save(copy)
     code = f"""
 from smartremote_cli.errors import BusyError
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.leftovers import load_record
 from smartremote_cli.storage import LocalCopy
 attempts = [
@@ -758,7 +758,7 @@ def test_a_signal_ends_the_wait_for_the_last_sync(path: Path) -> None:
     """The kernel may hang for minutes; whoever presses Ctrl-C does not wait for it."""
     code = f"""
 import os, signal, sys, threading, time
-from smartremote_cli.headers import Identity
+from smartremote_cli.identity import Identity
 from smartremote_cli.storage import LocalCopy
 
 class Stop(BaseException): pass

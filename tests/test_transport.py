@@ -13,6 +13,7 @@ from typing import Literal
 import httpx
 import pytest
 
+from smartremote_cli.answers import EVERYTHING, Asked
 from smartremote_cli.errors import (
     AttemptFailed,
     ClosedError,
@@ -22,7 +23,6 @@ from smartremote_cli.errors import (
     SmartRemoteError,
     UsageError,
 )
-from smartremote_cli.headers import EVERYTHING, Asked
 from smartremote_cli.ranges import ByteRange
 from smartremote_cli.remote import MOST_REDIRECTS, RESERVED, Remote, check_header, refusal
 from smartremote_cli.transport import Options, Response, Transport

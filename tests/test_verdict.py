@@ -8,15 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.headers import (
+from smartremote_cli.answers import (
     EVERYTHING,
     Answer,
     Asked,
     Failed,
-    Headers,
-    Identity,
-    Match,
     NotModified,
     Partial,
     PreconditionFailed,
@@ -26,6 +22,9 @@ from smartremote_cli.headers import (
     Whole,
     read_answer,
 )
+from smartremote_cli.blocks import BLOCK
+from smartremote_cli.headers import Headers
+from smartremote_cli.identity import Identity, Match
 from smartremote_cli.ranges import ByteRange
 from smartremote_cli.verdict import (
     MOST_ODD,

@@ -11,9 +11,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 
+from ..answers import Unbelievable, content_length
 from ..chunked import ChunkError, Chunks
 from ..errors import AttemptFailed, SmartRemoteError
-from ..headers import Headers, Unbelievable, content_length, is_chunked
+from ..headers import Headers, is_chunked
 from ..sockets import Wire
 from ..urls import redact
 from .failures import FOREIGN, translate
