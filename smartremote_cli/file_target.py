@@ -10,6 +10,7 @@ from .answers import Asked
 from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .cache import Cache
 from .copies import Copy, Snapshot
+from .data_file import DataFile
 from .errors import (
     BusyError,
     DamagedError,
@@ -19,7 +20,7 @@ from .errors import (
     SmartRemoteError,
 )
 from .events import Listener, Notice, ignore
-from .files import Handle, holes, local
+from .files import holes, local
 from .identity import Identity, Match
 from .leftovers import inspect, load_record
 from .part import Record
@@ -48,11 +49,11 @@ class ExistingFile:
         if size:
             self.blocks.hold(ByteRange(0, size))
         with local(path):
-            self._handle = Handle(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+            self._file = DataFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
 
     @property
     def descriptor(self) -> int:
-        return self._handle.descriptor
+        return self._file.descriptor
 
     def settle(self, identity: Identity) -> None:
         """Take note of the identity; the file stays as it is."""
@@ -63,15 +64,10 @@ class ExistingFile:
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*; `LocalError` when the file was cut meanwhile."""
-        data = bytearray()
-        with local(self.path), self._handle.using() as descriptor:
-            while len(data) < len(wanted):
-                at = wanted.start + len(data)
-                part = os.pread(descriptor, min(wanted.stop - at, planner.MIB), at)
-                if not part:
-                    raise LocalError(self.path, f"the file was cut at {at} bytes")
-                data += part
-        return bytes(data)
+        data = self._file.read(wanted)
+        if len(data) < len(wanted):
+            raise LocalError(self.path, f"the file was cut at {wanted.start + len(data)} bytes")
+        return data
 
     def snapshot(self) -> Snapshot:
         return Snapshot(0, self.blocks.bits, self.identity)
@@ -83,15 +79,15 @@ class ExistingFile:
         """Do nothing: the file stays as it is."""
 
     def holes(self) -> list[ByteRange]:
-        with self._handle.using() as descriptor:
+        with self._file.using() as descriptor:
             return list(holes(descriptor, self.blocks.size))
 
     def forked(self) -> None:
         """Go on in a child process: the lock may be held by a thread that is not here."""
-        self._handle = Handle(self.descriptor, self.path)
+        self._file.forked()
 
     def close(self) -> None:
-        self._handle.close()
+        self._file.close()
 
 
 class FileTarget:
@@ -293,7 +289,7 @@ class FileTarget:
 
     def _check_room(self, copy: LocalCopy | ExistingFile, identity: Identity) -> None:
         if isinstance(copy, LocalCopy) and identity.size is not None:
-            copy.room_for(identity.size - copy.blocks.bytes_held)
+            copy.check_room(identity.size - copy.blocks.bytes_held)
 
     def _take_over(self, copy: LocalCopy, identity: Identity) -> None:
         """Copy the blocks that the cache holds of this very resource."""

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 
-from .errors import BusyError, ClosedError, LocalError
+from .errors import BusyError, LocalError
 from .ranges import ByteRange
 from .threads import start
 
@@ -35,48 +35,6 @@ _NOT_ABOUT_LINKS = (
     errno.EIO,
     errno.EROFS,
 )
-
-
-class Handle:
-    """A descriptor that is closed when the last of its users has let go of it, not before.
-
-    A thread may be abandoned in the middle of a write: it must not find another file under the same number.
-    """
-
-    def __init__(self, descriptor: int, path: str) -> None:
-        self._descriptor = descriptor
-        self._path = path
-        self._lock = threading.Lock()  # guards _users and _closed
-        self._users = 0
-        self._closed = False
-
-    @property
-    def descriptor(self) -> int:
-        return self._descriptor
-
-    @contextlib.contextmanager
-    def using(self) -> Iterator[int]:
-        """Yield the descriptor, open until the end of the block; `ClosedError` when it is closed already."""
-        with self._lock:
-            if self._closed:
-                raise ClosedError(self._path, "the file is closed")
-            self._users += 1
-        try:
-            yield self._descriptor
-        finally:
-            with self._lock:
-                self._users -= 1
-                last = self._closed and not self._users
-            if last:
-                os.close(self._descriptor)
-
-    def close(self) -> None:
-        """Close as soon as nobody uses it; never waits."""
-        with self._lock:
-            last = not self._closed and not self._users
-            self._closed = True
-        if last:
-            os.close(self._descriptor)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ the power after every step.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import stat
@@ -21,10 +20,10 @@ from pyroaring import BitMap
 
 from .blocks import MAX_SIZE, BlockMap
 from .copies import Snapshot
+from .data_file import DataFile
 from .errors import BusyError, DamagedError, LocalError
 from .files import (
     LONGEST_NAME,
-    Handle,
     folder_lock,
     interruptibly,
     is_alone,
@@ -47,11 +46,7 @@ from .part import Record, encode
 from .ranges import ByteRange
 from .sums import Sums
 
-_AT_ONCE = 1 << 30  # bytes: what one pread returns at most, with some to spare
 _LONG = 1 << 30  # bytes: who has to wait until so many are read again is told why
-
-# What fsync(2) answers where there is no such thing.
-_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 log = logging.getLogger("smartremote")
 
@@ -81,15 +76,13 @@ class LocalCopy:
         self.blocks = blocks
         self.sync = sync
         self.shared = shared
-        self._handle = Handle(descriptor, path)
+        self._file = DataFile(descriptor, path)
         self._folder = os.path.dirname(os.path.abspath(path))
-        self._least = 0  # the file is never shorter, unless somebody cuts it
         self._snapshots = 0  # guarded as `blocks` is
         self._saving = threading.Lock()  # one checkpoint at a time; guards the record's path and what follows
         self._has_record = True
         self._saved = 0  # the number of the newest snapshot that the record knows
         self._mine = blocks.bits  # what this copy had recorded
-        self._distrust: str | None = None  # why nothing more may be recorded
         self._sums = Sums(path)
         self.unvouched = BitMap()  # held blocks that may have been changed since they were recorded
 
@@ -173,7 +166,7 @@ class LocalCopy:
 
     @property
     def descriptor(self) -> int:
-        return self._handle.descriptor
+        return self._file.descriptor
 
     def settle(self, identity: Identity) -> None:
         """Take *identity* as what the held blocks are of; the file gets the size, and the map loses what lies past it.
@@ -185,46 +178,28 @@ class LocalCopy:
             return
         if identity.size != self.blocks.size:
             self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
-        self._least = min(self._least, identity.size)
-        with local(self.path), self._handle.using() as descriptor:
-            if os.fstat(descriptor).st_size != identity.size:
-                os.ftruncate(descriptor, identity.size)
-        self._least = identity.size
+        self._file.resize(identity.size)
 
     def write(self, offset: int, data: memoryview) -> None:
-        """Write all of *data* at *offset*; `LocalError` when the disk does not take it.
+        """Write all of *data* at *offset*; `LocalError` when the disk is full, or somebody has cut the file."""
+        self._file.write(offset, data, self._note)
 
-        A file that was cut is not made whole again: nobody would know of the hole.
-        """
-        with local(self.path), self._handle.using() as descriptor:
-            self._check_length(descriptor)
-            while data:
-                count = os.pwrite(descriptor, data, offset)
-                if not count:
-                    raise OSError(errno.EIO, os.strerror(errno.EIO))
-                if self._has_record:
-                    self._sums.wrote(offset, data[:count])
-                data, offset = data[count:], offset + count
+    def _note(self, offset: int, data: memoryview) -> None:
+        if self._has_record:
+            self._sums.wrote(offset, data)
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*; fewer only where a resource of unknown size ends.
 
         Raises `LocalError` when the file is shorter than the resource: somebody has cut it.
         """
-        with local(self.path), self._handle.using() as descriptor:
-            parts = []
-            offset = wanted.start
-            while offset < wanted.stop:
-                part = os.pread(descriptor, min(wanted.stop - offset, _AT_ONCE), offset)
-                if not part:
-                    break
-                parts.append(part)
-                offset += len(part)
-        if self.identity.size is not None and offset < min(wanted.stop, self.identity.size):
+        data = self._file.read(wanted)
+        stop = wanted.start + len(data)
+        if self.identity.size is not None and stop < min(wanted.stop, self.identity.size):
             raise LocalError(
-                self.path, f"the file was cut at {offset} bytes", hint="run the same command again"
+                self.path, f"the file was cut at {stop} bytes", hint="run the same command again"
             )
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return data
 
     def snapshot(self) -> Snapshot:
         """Return which blocks are written now. The owner holds the guard of `blocks`."""
@@ -235,18 +210,17 @@ class LocalCopy:
         """Make *snapshot* survive a crash. One that is older than what the record says already is passed over.
 
         The data it vouches for is flushed before the record replaces the old one. A crash at any point costs a
-        second download, never a hole taken for data. After a failed sync the old record stands for good: which of
-        the pages written since are on the disk, nobody knows, and the next sync would not say.
+        second download, never a hole taken for data. After a failed sync the old record stands for good.
         """
-        with self._saving, local(self.path), self._handle.using() as descriptor:
+        with self._saving, self._file.using() as descriptor:
             if not self._has_record or snapshot.number <= self._saved:
                 return
             if snapshot.compared:
                 self.unvouched = BitMap()
-            self._flush(partial(os.fdatasync, descriptor))
-            self._check_length(descriptor)
+            self._flush()
+            self._file.check_length()
             if not self.shared:
-                self._check_place(descriptor)
+                self._file.check_place()
             with self._merging(snapshot) as bits:
                 if bits is None:
                     self._has_record = False
@@ -266,16 +240,16 @@ class LocalCopy:
             self.checkpoint(snapshot)
             return
         with self._saving, local(self.path), folder_lock(self._folder):
-            old = self._handle
+            old = self._file
             if self._has_record and is_at(old.descriptor, self.path):
                 remove(self.path, self.record)
                 new = LocalCopy.create(self.path, self.url, snapshot.identity, sync=self.sync, shared=True)
-                self._handle = new._handle
+                self._file = new._file
             else:
                 self._has_record = False
-                self._handle = Handle(open_nameless(self._folder), self.path)
+                self._file = DataFile(open_nameless(self._folder), self.path)
                 if snapshot.identity.size is not None:
-                    os.ftruncate(self.descriptor, snapshot.identity.size)
+                    self._file.resize(snapshot.identity.size)
             old.close()
             self._saved, self._mine = snapshot.number, snapshot.bits
 
@@ -285,13 +259,13 @@ class LocalCopy:
         The record may be kept as *keep*. Raises `LocalError`, and leaves all as it is, when the file at `path` is
         not the one that was filled.
         """
-        with self._saving, local(self.path), self._handle.using() as descriptor:
+        with self._saving, self._file.using() as descriptor:
             if not self._has_record:
                 return
-            interruptibly(partial(self._flush, partial(os.fsync, descriptor)))
-            self._check_whole(descriptor)
+            interruptibly(partial(self._flush, names=True))
+            self._file.check_whole(self.identity.size)
             unmark(descriptor)
-            self._flush(partial(os.fsync, descriptor))
+            self._flush(names=True)
             with synced_folder(self._folder, self.sync):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(scratch_of(self.record))
@@ -305,7 +279,7 @@ class LocalCopy:
 
     def unfinish(self) -> None:
         """Write the record of a finished copy again, so that blocks of it may be forgotten."""
-        with self._saving, local(self.path), self._handle.using() as descriptor:
+        with self._saving, self._file.using() as descriptor:
             if not self._has_record:
                 held = self.blocks.bits
                 self._record(held, self.identity, descriptor)
@@ -315,14 +289,14 @@ class LocalCopy:
 
     def close(self) -> None:
         """Close the file and let go of the lock, when the last write or sync under way is over. Never waits."""
-        self._handle.close()
+        self._file.close()
 
     def forked(self) -> None:
         """Go on in a child process: locks may be held by threads that are not here, and the record is the parent's.
 
         A shared copy's record is everybody's.
         """
-        self._handle = Handle(self.descriptor, self.path)
+        self._file.forked()
         self._saving = threading.Lock()
         self._sums.forked()
         self._has_record = self._has_record and self.shared
@@ -339,19 +313,9 @@ class LocalCopy:
                 os.unlink(self.record)
         self.close()
 
-    def room_for(self, missing: int) -> None:
+    def check_room(self, missing: int) -> None:
         """Raise `LocalError` when the file system has visibly less than *missing* bytes of room."""
-        with self._handle.using() as descriptor:
-            try:
-                free = os.fstatvfs(descriptor)
-            except OSError:  # nobody knows: try
-                return
-            allocated = os.fstat(descriptor).st_blocks * 512
-        room = free.f_bavail * free.f_frsize
-        spare = allocated - self.blocks.bytes_held if self.identity.size is not None else 0
-        if missing > room + max(spare, 0):
-            why = f"the disk has {room} bytes free, and {missing} are missing"
-            raise LocalError(self.path, why, hint="make room and run the same command again")
+        self._file.check_room(missing, self.blocks.bytes_held)
 
     @property
     def _syncs_names(self) -> bool:
@@ -394,47 +358,19 @@ class LocalCopy:
             self._record(blocks.bits, record.identity, descriptor, record.url)
 
     def _begin(self, mode: int | None) -> None:
-        with local(self.path), self._handle.using() as descriptor:
+        with self._file.using() as descriptor:
             self._sums.remove()
             if mode is not None:
                 with contextlib.suppress(OSError):
                     os.fchmod(descriptor, mode)
             mark(descriptor)
             if self.identity.size is not None:
-                os.ftruncate(descriptor, self.identity.size)
-                self._least = self.identity.size
+                self._file.resize(self.identity.size)
             sync_folder(self._folder, self._syncs_names)
 
-    def _flush(self, sync: Callable[[], None]) -> None:
-        if self._distrust is not None:
-            raise LocalError(self.path, f"an earlier sync failed: {self._distrust}")
-        try:
-            if self.sync:
-                sync()
-        except OSError as error:
-            if error.errno in _CANNOT_SYNC:
-                return
-            self._distrust = error.strerror or str(error)
-            raise
-
-    def _check_place(self, descriptor: int) -> None:
-        """Raise unless `path` still names the file that is filled: a record must not speak of another."""
-        if not is_at(descriptor, self.path):
-            what = "replaced" if os.path.lexists(self.path) else "deleted"
-            raise LocalError(self.path, f"the file was {what} while it was being filled")
-
-    def _check_length(self, descriptor: int) -> None:
-        size = os.fstat(descriptor).st_size
-        if size < self._least:
-            why = f"the file was cut to {size} bytes while it was being filled"
-            raise LocalError(self.path, why, hint="run the same command again")
-
-    def _check_whole(self, descriptor: int) -> None:
-        self._check_place(descriptor)
-        size = os.fstat(descriptor).st_size
-        if self.identity.size is not None and size != self.identity.size:
-            why = f"the file was changed while it was being filled: {size} bytes, not {self.identity.size}"
-            raise LocalError(self.path, why, hint="run the same command again")
+    def _flush(self, *, names: bool = False) -> None:
+        if self.sync:
+            self._file.sync(names=names)
 
     @contextlib.contextmanager
     def _merging(self, snapshot: Snapshot) -> Iterator[BitMap | None]:

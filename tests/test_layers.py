@@ -25,7 +25,7 @@ PURE = """
 
 # One kind of I/O each.
 SHELL = """
-    threads  files  leftovers  memory_copy  sums  storage  cache
+    threads  files  data_file  leftovers  memory_copy  sums  storage  cache
     limiter  idle  tls  sockets  wires  transport  remote
     state  checkpoints  receive  attempts  fetch
     engine  digester

@@ -905,14 +905,14 @@ def test_a_write_that_is_taken_in_parts_is_written_whole(path: Path, monkeypatch
 
 def test_room_is_foreseen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy = begin(path)
-    copy.room_for(SIZE)
+    copy.check_room(SIZE)
     free = os.statvfs(path.parent)
     room = free.f_bavail * free.f_frsize
     with pytest.raises(LocalError, match="bytes free, and") as caught:
-        copy.room_for(2 * room)
+        copy.check_room(2 * room)
     assert caught.value.hint is not None and "make room" in caught.value.hint
     failing(monkeypatch, "fstatvfs", errno.ENOSYS)
-    copy.room_for(2 * room)  # nobody knows: try
+    copy.check_room(2 * room)  # nobody knows: try
     copy.close()
 
 
