@@ -82,7 +82,7 @@ class Attempts:
             if claim is not None:
                 claim.since, claim.received = time.monotonic(), 0
         if response is None:
-            response = self._remote.ask(asked, extra.items())
+            response = self._remote.ask(asked, extra.items(), lambda: state.is_leaving)
         else:
             asked, extra = Asked(), {}
         keep = False
@@ -91,8 +91,7 @@ class Attempts:
                 verdict = self._judge(response, asked, bool(extra))
                 if isinstance(verdict, Take):
                     return self._take(claim, response, verdict, hold)
-                keep = verdict is Otherwise.USE_AS_STREAM
-                self._obey(verdict, response)
+                keep = self._obey(verdict, response)
                 return False
         finally:
             if not keep:
@@ -137,8 +136,8 @@ class Attempts:
         log.debug("%s %s: %s, %s", self._remote.name, asked.header, answer, verdict)
         return verdict
 
-    def _obey(self, verdict: Verdict, response: Response) -> None:
-        """Do what *verdict* says about an answer whose body is not taken."""
+    def _obey(self, verdict: Verdict, response: Response) -> bool:
+        """Do what *verdict* says about an answer whose body is not taken; return whether it is kept for later."""
         state, name = self._state, self._remote.name
         if verdict is not Otherwise.USE_AS_STREAM:
             response.skip(SKIPPABLE)
@@ -153,7 +152,7 @@ class Attempts:
                     state.again = True
                     state.drop_conditions()
             case Otherwise.IN_ONE_PIECE | Otherwise.USE_AS_STREAM:
-                self.turn_to_stream(response if verdict is Otherwise.USE_AS_STREAM else None)
+                return self.turn_to_stream(response if verdict is Otherwise.USE_AS_STREAM else None)
             case AskFor(asked=asked):
                 with state.cond:
                     state.first = asked
@@ -171,22 +170,29 @@ class Attempts:
                 raise AttemptFailed(name, f"its answer cannot be believed: {why}")
             case Refused() | Take():
                 raise refusal(response, name)
+        return False
 
-    def turn_to_stream(self, response: Response | None = None) -> None:
-        """Read everything in one piece from here on; *response* is that very piece, where it is here already."""
+    def turn_to_stream(self, response: Response | None = None) -> bool:
+        """Read everything in one piece from here on; *response* is that very piece, where it is here already.
+
+        Returns whether *response* is kept: it is not where the transfer is over, or another thread turned it first.
+        """
         state = self._state
         with state.cond:
+            if state.is_leaving:
+                return False
             if state.streaming and state.ledger is not None:
                 if not state.stream_resumes:
                     raise UnbelievableError(self._remote.name, "its answers cannot be believed")
                 state.stream_resumes = False
-                return
+                return False
             state.stash = response
             if state.ledger is None:
                 state.begin_stream()
-                return
+                return response is not None
             state.barrier = state.begin_stream
         self.abort_others()
+        return response is not None
 
     @contextlib.contextmanager
     def _using(self, response: Response) -> Iterator[None]:

@@ -255,6 +255,18 @@ class Transfer:
         """Whether it has failed or was stopped; another may be begun on the same copy."""
         return self._state.error is not None or self._state.stopping
 
+    def completes(self, seconds: float) -> bool:
+        """Return `is_complete`; where all is held, wait so many *seconds* for those who have just brought it."""
+        state = self._state
+        deadline = time.monotonic() + seconds
+        with state.cond:
+            while not self.is_complete and not self.is_over:
+                left = deadline - time.monotonic()
+                if left <= 0 or state.ledger is None or not state.copy.blocks.is_complete:
+                    break
+                state.cond.wait(left)
+            return self.is_complete
+
     @property
     def is_complete(self) -> bool:
         """Whether every byte is held and compared."""
@@ -332,7 +344,9 @@ class Transfer:
                     )
 
     def _start_checkpoints(self) -> None:
-        if self._checkpoints is None and isinstance(self.copy, LocalCopy):
+        with self._state.cond:  # `stop` ends it, or it is not begun any more
+            if self._checkpoints is not None or self._state.stopping or not isinstance(self.copy, LocalCopy):
+                return
             checkpoints = Checkpointer(self._state, self._fetcher.fail)
             if not checkpoints.start():
                 raise LocalError(self.remote.name, "the system allows no more threads")

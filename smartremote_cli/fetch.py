@@ -90,9 +90,10 @@ class Fetcher:
         with state.cond:
             if state.is_leaving or (state.ledger is None and state.probing):
                 return False
-            if state.ledger is None:
+            probing = state.ledger is None
+            if probing:
                 state.probing = True
-        if state.probing:
+        if probing:
             try:
                 return self._persist(None)
             finally:

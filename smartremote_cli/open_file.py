@@ -246,8 +246,8 @@ class OpenFile:
                 raise ClosedError(self.remote.name, "I/O operation on closed file")
         data = transfer.read(wanted)
         session.bound_memory(transfer)
-        size = transfer.size
-        return data if size is None or len(data) >= min(wanted.stop, size) - wanted.start else None
+        stop = wanted.stop if transfer.size is None else min(wanted.stop, transfer.size)
+        return data if len(data) >= stop - wanted.start else None
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import threading
 import time
 
 from . import planner
-from .blocks import MAX_SIZE
+from .blocks import BLOCK, MAX_SIZE
 from .digests import of_content
 from .errors import AttemptFailed, ChecksumError, RemoteChangedError, UnbelievableError
 from .ledger import Claim, Do
@@ -250,8 +250,8 @@ class Receiver:
                     hint="give --checksum ALG:HEX to have it checked",
                 )
             state.adopt(state.identity.sized(size), claim)
-            if size:
-                state.ledger.blocks.hold(ByteRange(0, size))
+            if size % BLOCK:  # the others were held as they came, and some may have been let go of since
+                state.ledger.blocks.hold(ByteRange(size // BLOCK * BLOCK, size))
             claim.stop = claim.position = size
             state.soil(1)
             state.cond.notify_all()

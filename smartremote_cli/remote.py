@@ -13,7 +13,7 @@ import netrc
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
@@ -64,14 +64,21 @@ class Remote:
         other.transport = transport
         return other
 
-    def ask(self, asked: Asked, extra: Iterable[tuple[str, str]] = ()) -> Response:
+    def ask(
+        self,
+        asked: Asked,
+        extra: Iterable[tuple[str, str]] = (),
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Response:
         """Send a GET for *asked*, follow redirects, and return the answer to it, whatever its status.
 
+        Where *stopped* says so nothing more is sent: whoever aborts this thread finds no request to abort between two.
         A remembered redirect that is refused now is resolved afresh once, for signed URLs expire; after one that
         fails twice in a row, the next attempt resolves it afresh, for a mirror may be down.
         """
         final = self._final
         if final is not None:
+            self._check_running(stopped)
             try:
                 response = self._send(final, asked, extra)
             except SmartRemoteError:
@@ -88,13 +95,14 @@ class Remote:
             self._final = None
             response.skip(64 * 1024)
             response.close()
-        return self._follow(asked, extra)
+        return self._follow(asked, extra, stopped)
 
     def abort(self, thread: threading.Thread, response: Response | None) -> None:
         """Make what *thread* waits for fail: the body of *response*, or an answer that is not here yet."""
         if response is not None:
             response.abort()
-        self.transport.abort(thread.ident)
+        if thread.is_alive():  # another may have its number by now
+            self.transport.abort(thread.ident)
 
     def _has_failed(self, final: str) -> None:
         """Leave *final*, a mirror, when it fails twice in a row."""
@@ -102,9 +110,12 @@ class Remote:
         if self._strikes > 1 and self._final == final:
             self._final, self._strikes = None, 0
 
-    def _follow(self, asked: Asked, extra: Iterable[tuple[str, str]]) -> Response:
+    def _follow(
+        self, asked: Asked, extra: Iterable[tuple[str, str]], stopped: Callable[[], bool]
+    ) -> Response:
         url = self.url
         for _ in range(MOST_REDIRECTS + 1):
+            self._check_running(stopped)
             response = self._send(url, asked, extra)
             target = response.headers.get("location")
             if response.status not in _REDIRECTS or (response.status == 300 and not target):
@@ -127,6 +138,10 @@ class Remote:
         if url.lower().startswith("https:") and not following.lower().startswith("https:"):
             raise RefusedError(redact(url), f"a redirect from https down to {redact(following)}")
         return following
+
+    def _check_running(self, stopped: Callable[[], bool]) -> None:
+        if stopped():
+            raise AttemptFailed(self.name, "stopped")
 
     def _send(self, url: str, asked: Asked, extra: Iterable[tuple[str, str]]) -> Response:
         options = self.transport.options

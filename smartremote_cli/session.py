@@ -17,20 +17,22 @@ from .copies import Copy
 from .engine import Transfer
 from .errors import ClosedError, PastEndError, RemoteChangedError
 from .events import Listener
+from .identity import Identity
 from .limiter import Limiter
 from .memory_copy import MemoryCopy
 from .ranges import ByteRange
 from .readahead import MOST_AHEAD, Readahead
 from .remote import Remote
-from .state import Policy
+from .state import Opened, Policy
 from .targets import MemoryTarget, Target
-from .transport import Transport
+from .transport import Response, Transport
 
 # What a copy in memory keeps of what was read, in bytes, and how far it reads ahead; the rest is fetched again
 # when it is read again.
 MOST_IN_MEMORY = 32 * 1024 * 1024
 AHEAD_IN_MEMORY = 4 * 1024 * 1024
 
+_LAST_CLAIMS = 0.3  # seconds for threads whose last bytes are here to say that they are done
 _LOOK = 0.02  # seconds between looks whether somebody wants more
 
 
@@ -71,20 +73,32 @@ class Session:
 
     def current(self, wanted: ByteRange) -> Transfer:
         """Return the transfer under way, else a new one that asks for *wanted* first."""
-        with self.lock:
-            self.check_open()
-            if self.transfer is not None and self.transfer.is_over:
+        while True:
+            with self.lock:
+                self.check_open()
+                transfer = self.transfer
+                if transfer is None or not transfer.is_over:
+                    return transfer or self._begin(wanted)
                 self.transfer = None
-            return self.transfer or self._begin(wanted)
+            transfer.stop()  # it has failed; its last threads go before another begins on the same copy
 
     def _begin(self, wanted: ByteRange) -> Transfer:
         first, condition = self.target.first(wanted.start, len(wanted))
         self._ahead.end()
         brake = _Brake(self) if isinstance(self.target, MemoryTarget) else None
         self.transfer = Transfer(
-            self.remote, self.target.open, first, self._policy, self._listener, brake, condition
+            self.remote, self._open, first, self._policy, self._listener, brake, condition
         )
         return self.transfer
+
+    def _open(self, identity: Identity, response: Response) -> Opened:
+        opened = self.target.open(identity, response)
+        with self.lock:
+            closed = self.closed
+        if closed:  # while that went on: nobody else will close the copy
+            self.target.close()
+            raise ClosedError(self.remote.name, "I/O operation on closed file")
+        return opened
 
     @contextlib.contextmanager
     def learning(self, transfer: Transfer) -> Iterator[None]:
@@ -188,7 +202,7 @@ class Session:
     def settle_if_complete(self) -> None:
         with self.lock:
             transfer = self.transfer
-        if transfer is not None and transfer.is_complete:
+        if transfer is not None and transfer.completes(_LAST_CLAIMS):
             self.settle(transfer)
 
     def settle_if_held(self) -> None:

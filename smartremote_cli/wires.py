@@ -30,6 +30,7 @@ class Wires:
         if wire is None:
             sock = connect(host, port, timeout, self._stopped)
             wire = Wire(sock, (lambda it: self._give_back(host, port, it)) if self._reuses else None)
+        wire.user = threading.get_ident()  # `abort` is to find it from here on: a handshake waits, too
         with self._lock:
             self._wires.add(wire)
         return wire

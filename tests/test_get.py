@@ -210,7 +210,7 @@ def test_a_resource_that_changes_under_way_is_taken_anew_or_refused(tool: Tool) 
         server.resources["/file.bin"] = Resource(Patterned(20 * MIB, seed=1), etag='"two"')
 
     with Server(Patterned(20 * MIB)) as server:
-        server.faults += [faults.call(change, when=faults.nth(4))]
+        server.faults += [faults.call(change, when=faults.nth(3))]
         ran = tool("get", server.url(), "-x", "2")
     assert ran.code == 0, ran.err
     assert tool.read() == pattern(20 * MIB, seed=1)
@@ -221,7 +221,7 @@ def test_a_resource_of_another_size_under_way_is_another_one(tool: Tool) -> None
         server.resources["/file.bin"] = Resource(Patterned(20 * MIB + 1), etag='"two"')
 
     with Server(Patterned(20 * MIB)) as server:
-        server.faults += [faults.call(change, when=faults.nth(4))]
+        server.faults += [faults.call(change, when=faults.nth(3))]
         assert tool("get", server.url(), "-x", "2").code == 5
     assert tool.files == ["file.bin", "file.bin.part"]
 

@@ -105,6 +105,24 @@ def test_eleven_redirects_are_a_circle(server: Server) -> None:
         fetch(server.url("/hop/11"))
 
 
+def test_who_was_stopped_between_two_hops_asks_nobody_any_more(server: Server) -> None:
+    server.faults.append(faults.hops(10, "/file.bin"))
+    with Transport() as transport, pytest.raises(AttemptFailed, match="stopped"):
+        Remote(server.url("/hop/10"), transport).ask(PART, stopped=lambda: len(server.requests) >= 3)
+    assert len(server.requests) == 3
+
+
+def test_aborting_an_answer_that_is_over_hits_no_other_one(server: Server) -> None:
+    with Transport() as transport:
+        remote = Remote(server.url(), transport)
+        over = remote.ask(PART)
+        assert read(over) == DATA[1000:5000]
+        other = remote.ask(Asked())
+        over.abort()
+        assert read(other) == DATA
+    assert server.connections == 1
+
+
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_every_redirect_keeps_the_range(server: Server, code: int) -> None:
     server.faults.append(faults.redirect("/file.bin", code, when=faults.path("/old")))

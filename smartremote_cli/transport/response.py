@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -32,6 +33,9 @@ class Response:
     def __init__(self, raw: httpx.Response, url: str, timeout: float, release: Callable[[], None]) -> None:
         self._raw = raw
         self._release: Callable[[], None] | None = release
+        self._closing = (
+            threading.Lock()
+        )  # guards _release: whoever aborts finds the connection still this answer's
         self._timeout = timeout
         self.url = url
         self.status = raw.status_code
@@ -136,7 +140,8 @@ class Response:
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it."""
-        release, self._release = self._release, None
+        with self._closing:
+            release, self._release = self._release, None
         try:
             self._close()
         finally:
@@ -158,14 +163,17 @@ class Response:
             self._raw.close()
 
     def abort(self) -> None:
-        """Make a read that waits in another thread fail."""
-        if isinstance(self._stream, Stream):
-            self._stream.wire.abort()
-        elif self._stream is not None:
-            sock = self._stream.get_extra_info("socket")
-            if isinstance(sock, socket.socket):
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        """Make a read that waits in another thread fail. A closed answer's connection may be another's by now."""
+        with self._closing:
+            if self._release is None:
+                return
+            if isinstance(self._stream, Stream):
+                self._stream.wire.abort()
+            elif self._stream is not None:
+                sock = self._stream.get_extra_info("socket")
+                if isinstance(sock, socket.socket):
+                    with contextlib.suppress(OSError):
+                        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _may_persist(self) -> bool:
         options = ",".join(self.headers.all("connection")).lower()
