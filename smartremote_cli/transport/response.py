@@ -33,9 +33,7 @@ class Response:
     def __init__(self, raw: httpx.Response, url: str, timeout: float, release: Callable[[], None]) -> None:
         self._raw = raw
         self._release: Callable[[], None] | None = release
-        self._closing = (
-            threading.Lock()
-        )  # guards _release: whoever aborts finds the connection still this answer's
+        self._closing = threading.Lock()  # guards _release: until then the connection is this answer's
         self._timeout = timeout
         self.url = url
         self.status = raw.status_code
