@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from smartremote_cli import DownloadManager, Options, errors
+from smartremote_cli.answers import Asked
+from smartremote_cli.attempts import Attempts
 from smartremote_cli.engine import Transfer
 from smartremote_cli.fetch import Fetcher
 from smartremote_cli.ledger import Claim
 from smartremote_cli.ranges import ByteRange
 from smartremote_cli.storage import LocalCopy
+from smartremote_cli.transport import Response
 from tests import faults
 from tests.library import in_threads, manager, wait_until
 from tests.server import Patterned, Resource, Server, pattern
@@ -30,18 +33,26 @@ def threads_of(kind: str) -> int:
     return sum(thread.name == f"smartremote-{kind}" for thread in threading.enumerate())
 
 
-def test_an_answer_that_another_thread_made_useless_gives_its_connection_back(tmp_path: Path) -> None:
-    """Several at once find out that there are no ranges; one of their answers becomes the stream."""
+def test_an_answer_that_another_thread_made_useless_gives_its_connection_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two find out at once that there are no ranges; the first one's answer becomes the stream, and stays it."""
+    real, kept = Attempts.turn_to_stream, list[bool]()
 
-    def fetch() -> bool:
-        with Server(DATA) as server, m.open(server.url()) as f:
-            server.faults += [faults.ignore_range(when=faults.after(1))]
-            f.complete()
-            return f.read() == DATA
+    def turn_to_stream(self: Attempts, response: Response | None = None) -> bool:
+        keeps = real(self, response)
+        if response is not None:
+            late = self._remote.ask(Asked())
+            kept.append(real(self, late))
+            late.close()  # as is done with an answer that is not kept
+        return keeps
 
-    with manager(tmp_path, max_concurrent=3) as m:
-        for _ in range(40):
-            assert in_threads(fetch) == [True]
+    monkeypatch.setattr(Attempts, "turn_to_stream", turn_to_stream)
+    with Server(DATA) as server, manager(tmp_path) as m, m.open(server.url()) as f:
+        server.faults += [faults.ignore_range(when=faults.after(1))]
+        f.complete()
+        assert f.read() == DATA
+    assert kept and not any(kept)
 
 
 def test_a_file_whose_server_fails_again_and_again_keeps_no_thread_of_the_last_time(tmp_path: Path) -> None:
