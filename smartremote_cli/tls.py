@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 _RECORD = 16 * 1024  # what a TLS record holds at most (RFC 8446, 5.1), and what one read brings
 _RECORDS = 4 * _RECORD  # what is read at once from a proxy
+_SHORT = 32 * 1024  # bytes of a bundle that is read at once, some twenty certificates
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -25,30 +27,68 @@ _BUNDLES = (
 )
 
 
-def tls_context(cacert: str | None, insecure: bool) -> ssl.SSLContext:
-    """Return a client context: the system's store, SSL_CERT_FILE and SSL_CERT_DIR, or *cacert* alone.
+class Trust:
+    """Which certificates are trusted. `context` is what connections use, and stays the same object."""
 
-    Where OpenSSL was built for another system's paths, the usual bundles and then certifi's are tried.
-    """
-    if insecure:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    if cacert is not None:
-        try:
-            return ssl.create_default_context(cafile=cacert)
-        except (OSError, ssl.SSLError) as error:
-            raise UsageError("--cacert", f"{cacert} cannot be read as certificates") from error
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile or paths.capath:
-        return ssl.create_default_context()
-    bundle = next((path for path in _BUNDLES if os.path.exists(path)), None)
-    if bundle is None:
-        import certifi
+    def __init__(self, cacert: str | None, insecure: bool) -> None:
+        """Trust the system's store, with SSL_CERT_FILE and SSL_CERT_DIR, or *cacert* alone, or anybody.
 
-        bundle = certifi.where()
-    return ssl.create_default_context(cafile=bundle)
+        Where OpenSSL was built for another system's paths, the usual bundles and then certifi's are tried.
+        """
+        self._lock = threading.Lock()  # guards _rest
+        self._rest: str | None = None
+        self.context = self._context(cacert, insecure)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that is to be trusted is known to `context`."""
+        return self._rest is None
+
+    def complete(self) -> None:
+        """Have `context` know all that is to be trusted, after a certificate that it could not verify."""
+        with self._lock:
+            if self._rest is not None:
+                self.context.load_verify_locations(cafile=self._rest)
+                self._rest = None
+
+    def _context(self, cacert: str | None, insecure: bool) -> ssl.SSLContext:
+        if insecure:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
+        if cacert is not None:
+            try:
+                return ssl.create_default_context(cafile=cacert)
+            except (OSError, ssl.SSLError) as error:
+                raise UsageError("--cacert", f"{cacert} cannot be read as certificates") from error
+        paths = ssl.get_default_verify_paths()
+        if paths.cafile and paths.capath and _is_long(paths.cafile) and _is_hashed(paths.capath):
+            # There OpenSSL finds an issuer by its name, when it needs one.
+            self._rest = paths.cafile
+            return ssl.create_default_context(capath=paths.capath)
+        if paths.cafile or paths.capath:
+            return ssl.create_default_context()
+        bundle = next((path for path in _BUNDLES if os.path.exists(path)), None)
+        if bundle is None:
+            import certifi
+
+            bundle = certifi.where()
+        return ssl.create_default_context(cafile=bundle)
+
+
+def _is_long(bundle: str) -> bool:
+    """Return whether *bundle* takes long to read: 140 certificates, as systems have them, take a fourth of a start."""
+    return os.path.getsize(bundle) > _SHORT
+
+
+def _is_hashed(folder: str) -> bool:
+    """Return whether *folder* has certificates under names that OpenSSL looks for, those that `openssl rehash` gives."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(len(entry.name) == 10 and entry.name.endswith(".0") for entry in entries)
+    except OSError:
+        return False
 
 
 def reader(sock: ssl.SSLSocket) -> Callable[[memoryview], int]:

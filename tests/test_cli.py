@@ -474,6 +474,30 @@ def test_a_certificate_is_trusted_when_told_so(tool: Tool, certificates: Certifi
     assert tool.files == ["b"]
 
 
+@pytest.mark.parametrize("known", ["folder", "bundle", "neither"])
+def test_the_systems_bundle_is_read_only_for_what_its_folder_lacks(
+    tool: Tool, certificates: Certificates, tmp_path: Path, known: str
+) -> None:
+    """The folder names each issuer by a hash, and is looked into; the bundle is long. Both are the system's store."""
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    bundle = tmp_path / "bundle.pem"
+    for place, here in (folder / "issuer.pem", known == "folder"), (bundle, known == "bundle"):
+        issuer = certificates.ca if here else certificates.folder / "self-signed.pem"  # nobody's
+        place.write_text("# no certificate\n" * 10_000 + issuer.read_text())
+    subprocess.run(["openssl", "rehash", folder], check=True)
+    tool.env(SSL_CERT_FILE=str(bundle), SSL_CERT_DIR=str(folder))
+    with Server(b"0123456789", tls=certificates.context()) as server:
+        ran = tool("cat", server.url())
+        assert server.connections == (1 if known == "folder" else 2)
+    if known == "neither":
+        assert ran.code == 4
+        assert "certificate" in ran.complaint
+    else:
+        assert ran.code == 0, ran.err
+        assert ran.out == b"0123456789"
+
+
 @pytest.mark.parametrize("name", ["expired", "other-name", "self-signed"])
 def test_a_certificate_that_is_wrong_is_a_refusal(tool: Tool, certificates: Certificates, name: str) -> None:
     with Server(b"x", tls=certificates.context(name)) as server:

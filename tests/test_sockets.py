@@ -13,7 +13,7 @@ import pytest
 
 from smartremote_cli import sockets
 from smartremote_cli.sockets import LONGEST_HEAD, GarbledError, Wire, connect
-from smartremote_cli.tls import tls_context
+from smartremote_cli.tls import Trust
 from tests.server import Certificates, Service, unanswered_port, unused_port
 from tests.server import Wire as FarWire
 
@@ -175,7 +175,7 @@ def test_the_end_of_tls_is_0_bytes_too_after_all_that_came(certificates: Certifi
     thread = threading.Thread(target=serve)
     thread.start()
     wire = Wire(near)
-    wire.start_tls(tls_context(str(certificates.ca), False), "localhost", 5.0)
+    wire.start_tls(Trust(str(certificates.ca), False).context, "localhost", 5.0)
     wire.send(b"GET", 5.0)
     view = memoryview(bytearray(len(content) + 10))
     count = 0

@@ -86,6 +86,11 @@ def translate(error: BaseException, url: str, *, in_head: bool = False) -> Smart
     return AttemptFailed(name, reason[:_LONGEST_REASON].rstrip(".").lower() or "the connection broke")
 
 
+def is_distrust(error: BaseException) -> bool:
+    """Return whether *error* is about a certificate that could not be verified."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     current: BaseException | None = error

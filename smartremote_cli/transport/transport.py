@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -12,9 +11,9 @@ from urllib.request import getproxies, proxy_bypass
 
 from .. import __version__
 from ..errors import ClosedError, RefusedError, UsageError
-from ..tls import tls_context
+from ..tls import Trust
 from ..urls import redact
-from .failures import FOREIGN, translate
+from .failures import FOREIGN, is_distrust, translate
 from .libraries import httpx
 from .pools import Pool
 from .response import Response
@@ -57,7 +56,7 @@ class Transport:
         self._lock = threading.Lock()  # guards _pools, _answers, _closed
         self._answers: weakref.WeakSet[Response] = weakref.WeakSet()
         self._closed = False
-        self._context: ssl.SSLContext | None = None
+        self._trust: Trust | None = None
         self._slots = None if most is None else threading.BoundedSemaphore(most)
         self._idle = idle
 
@@ -139,10 +138,14 @@ class Transport:
     def _send_to(self, pool: Pool, request: httpx.Request) -> httpx.Response:
         """Send *request*; at once again where a connection that had lain idle ends without a byte of answer."""
         while True:
+            trust = self._trust
+            is_final = trust is None or trust.is_whole
             try:
                 return pool.handle_request(request)
-            except FOREIGN:
-                if not pool.backend.wires.was_stale():
+            except FOREIGN as error:
+                if trust is not None and not is_final and is_distrust(error):
+                    trust.complete()
+                elif not pool.backend.wires.was_stale():
                     pool.backend.wires.drop_unanswered()
                     raise
 
@@ -168,7 +171,7 @@ class Transport:
             if key not in self._pools:
                 needs_tls = key[0] == "https" or (proxy or "").startswith("https:")
                 self._pools[key] = Pool(
-                    proxy, self._tls_context() if needs_tls else None, lambda: self._closed, self._idle
+                    proxy, self._trusting().context if needs_tls else None, lambda: self._closed, self._idle
                 )
             return self._pools[key]
 
@@ -184,7 +187,7 @@ class Transport:
             return None
         return proxy if "://" in proxy else f"http://{proxy}"
 
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = tls_context(self.options.cacert, self.options.insecure)
-        return self._context
+    def _trusting(self) -> Trust:
+        if self._trust is None:
+            self._trust = Trust(self.options.cacert, self.options.insecure)
+        return self._trust
