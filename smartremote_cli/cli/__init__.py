@@ -1,7 +1,7 @@
 """The command line: one short file a command, and here the one place where errors become lines and exit codes.
 
 Commands are imported when they are used, and import the engine inside themselves, so that `--help`, `status`
-and the completion of a word never pay for httpx.
+and the completion of a word never pay for httpx. Nor do they pay here for what only errors need.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import sys
-import traceback
-from difflib import get_close_matches
 
 import click
 from click.shell_completion import CompletionItem
@@ -20,7 +17,6 @@ from click.shell_completion import CompletionItem
 from .. import __version__
 from ..errors import SmartRemoteError
 from ..text import printable
-from ..urls import redact
 from .output import PipeClosed
 from .signals import Interrupted, catch_signals
 
@@ -53,8 +49,11 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
-        if word not in COMMANDS and (alike := get_close_matches(word, COMMANDS, n=1)):
-            ctx.fail(f"no command {word!r}: did you mean {alike[0]!r}?")
+        if word not in COMMANDS:
+            from difflib import get_close_matches
+
+            for alike in get_close_matches(word, COMMANDS, n=1):
+                ctx.fail(f"no command {word!r}: did you mean {alike!r}?")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
@@ -119,19 +118,19 @@ def run(arguments: list[str]) -> int:
         return PIPE_CLOSED if leave.code else 0
     except SmartRemoteError as error:
         if verbose and error.exit_code == 1:
-            traceback.print_exception(error)
+            _show_traceback(error)
         tell(error)
         return error.exit_code
     except (OSError, MemoryError) as error:
         # Of the streams, to which click writes its own pages, or of the machine.
         if verbose:
-            traceback.print_exc()
+            _show_traceback(error)
         what = (error.strerror or str(error)) if isinstance(error, OSError) else "there is no more memory"
         say(f"local trouble: {what}")
         return 6
     except Exception as error:
         if verbose:
-            traceback.print_exc()
+            _show_traceback(error)
         say(
             f"a defect of smartremote: {type(error).__name__}: {error}",
             "run it again with -v and report what it says",
@@ -154,6 +153,12 @@ def say(line: str, hint: str | None = None) -> None:
         pass
 
 
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    traceback.print_exception(error)
+
+
 def _fill_in_standard_streams() -> None:
     """Open what the caller closed (`2>&-`): else a data file would get that number, and be taken for the stream."""
     for number in range(3):
@@ -165,4 +170,8 @@ def _fill_in_standard_streams() -> None:
 
 def _without_secrets(text: str) -> str:
     """Return *text* on one line, its URLs as they may be shown."""
+    import re
+
+    from ..urls import redact
+
     return re.sub(r"https?://[^\s'\")]+", lambda found: redact(found[0]), " ".join(text.split()))
