@@ -83,7 +83,7 @@ def _is_long(bundle: str) -> bool:
 
 
 def _is_hashed(folder: str) -> bool:
-    """Return whether *folder* has certificates under names that OpenSSL looks for, those that `openssl rehash` gives."""
+    """Return whether *folder* has certificates under names that OpenSSL looks for, as `openssl rehash` does."""
     try:
         with os.scandir(folder) as entries:
             return any(len(entry.name) == 10 and entry.name.endswith(".0") for entry in entries)
