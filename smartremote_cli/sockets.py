@@ -55,7 +55,7 @@ class Wire:
         sock.setblocking(False)
         self._sock: socket.socket | NestedTls = sock
         self._fill: Callable[[memoryview], int] = sock.recv_into
-        self._on_close = on_close
+        self.on_close = on_close  # takes it back, or says no
         self._buffer = b""
         self._in_head = True
         self._deadline = 0.0
@@ -90,7 +90,18 @@ class Wire:
     @property
     def is_readable(self) -> bool:
         """Whether an idle wire has bytes, or its end, to read: in either case it is of no more use."""
-        return self.has_leftovers or self._wait(select.POLLIN, 0)
+        if self.has_leftovers:
+            return True
+        if not self._wait(select.POLLIN, 0):
+            return False
+        if self.tls is not None:  # it may be TLS's own, as the tickets are that follow a handshake
+            try:
+                self._buffer = self._sock.recv(1)
+            except ssl.SSLWantReadError:
+                return False
+            except OSError:
+                pass
+        return True
 
     def send(self, data: bytes, timeout: float | None) -> None:
         """Send all of *data*, within *timeout* seconds a piece.
@@ -196,7 +207,7 @@ class Wire:
 
         A wire that is used again, and already does for the same host, is left as it is.
         """
-        if self.tls == (context, hostname) and self._on_close is not None:
+        if self.tls == (context, hostname) and self.on_close is not None:
             return
         if self._buffer:  # anybody on the way may have sent it
             raise GarbledError("bytes that came before TLS")
@@ -234,7 +245,7 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection, unless whoever made it takes it back for the next request."""
-        if self._aborted or self._on_close is None or not self._on_close(self):
+        if self._aborted or self.on_close is None or not self.on_close(self):
             self._sock.close()
 
     def discard(self) -> None:

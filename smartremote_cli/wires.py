@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from .early import Early
 from .sockets import Wire, connect
 
 
@@ -14,12 +15,16 @@ class Wires:
     """Makes wires and, where it *reuses*, keeps those whose last body was drained to its end for the next request.
 
     Wires that lay idle for *idle* seconds are closed; *stopped* says that nothing is to be kept or made any more.
+    The first wire is the *early* one, where there is one.
     """
 
-    def __init__(self, reuses: bool, stopped: Callable[[], bool], idle: float) -> None:
+    def __init__(
+        self, reuses: bool, stopped: Callable[[], bool], idle: float, early: Early | None = None
+    ) -> None:
         self._reuses = reuses
         self._stopped = stopped
         self._longest_idle = idle
+        self._early = early
         self._lock = threading.Lock()  # guards _idle and _wires
         self._idle: dict[tuple[str, int], list[tuple[float, Wire]]] = {}
         self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
@@ -27,9 +32,11 @@ class Wires:
     def connect(self, host: str, port: int, timeout: float | None) -> Wire:
         """Return an idle wire to *host*, else a new one. Raises as `sockets.connect` does."""
         wire = self._take(host, port)
+        if wire is None and self._early is not None:
+            wire = self._early.take(host, port, self._stopped)
         if wire is None:
-            sock = connect(host, port, timeout, self._stopped)
-            wire = Wire(sock, (lambda it: self._give_back(host, port, it)) if self._reuses else None)
+            wire = Wire(connect(host, port, timeout, self._stopped))
+        wire.on_close = (lambda it: self._give_back(host, port, it)) if self._reuses else None
         wire.user = threading.get_ident()  # `abort` is to find it from here on: a handshake waits, too
         with self._lock:
             self._wires.add(wire)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from smartremote_cli import sockets
 from smartremote_cli.sockets import LONGEST_HEAD, GarbledError, Wire, connect
 from smartremote_cli.tls import Trust
-from tests.server import Certificates, Service, unanswered_port, unused_port
+from tests.server import Certificates, Server, Service, unanswered_port, unused_port
 from tests.server import Wire as FarWire
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -185,6 +186,17 @@ def test_the_end_of_tls_is_0_bytes_too_after_all_that_came(certificates: Certifi
     assert wire.read_into(view, 5.0) == 0
     wire.discard()
     thread.join()
+
+
+def test_the_tickets_that_follow_a_handshake_are_nothing_to_read(certificates: Certificates) -> None:
+    with Server(b"x", tls=certificates.context()) as server:
+        wire = Wire(connect("127.0.0.1", server.port, 5.0, lambda: False))
+        wire.start_tls(Trust(str(certificates.ca), False).context, "127.0.0.1", 5.0)
+        assert select.select([wire.sock], [], [], 5.0)[0], "no tickets"
+        assert not wire.is_readable
+        server.close()
+        assert wire.is_readable
+        wire.discard()
 
 
 def test_a_stall_is_a_timeout(ends: tuple[Wire, socket.socket]) -> None:

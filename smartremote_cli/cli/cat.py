@@ -41,11 +41,11 @@ CONNECTIONS = 8
 @display_options
 def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
     """Write exactly those bytes of URL to standard output, fetching only the blocks that hold them."""
-    from ..reading import Reader
-    from ..remote import Remote
-
     out = Output()
-    with transport_of(options) as transport:
+    with transport_of(options, url) as transport:
+        from ..reading import Reader
+        from ..remote import Remote
+
         remote = Remote(url, transport)
         reader: Reader | None = None
         with progress_of(

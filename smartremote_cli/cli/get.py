@@ -34,25 +34,25 @@ from .options import (
 @display_options
 def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
     """Download URL into a file, with several connections, resuming where an earlier run ended."""
-    from ..download import Checksum, Download, Wishes, check_output
-    from ..events import Notice
-    from ..remote import Remote
-    from ..urls import file_name
-
     if output == "-":
         raise UsageError("--output", "get writes to a file", hint="for standard output: smartremote cat URL")
     if output == "":
         raise UsageError("--output", "an empty name")
     if output is not None and output.endswith(".part"):
         raise UsageError("--output", "names that end in .part are those of part records")
-    wishes = Wishes(
-        policy=policy_of(options),
-        checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
-        restart_on_change=options["on_change"] == "restart",
-        overwrite=overwrite,
-        sync=not options["no_sync"],
-    )
-    with transport_of(options) as transport:
+    with transport_of(options, url) as transport:
+        from ..download import Checksum, Download, Wishes, check_output
+        from ..events import Notice
+        from ..remote import Remote
+        from ..urls import file_name
+
+        wishes = Wishes(
+            policy=policy_of(options),
+            checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
+            restart_on_change=options["on_change"] == "restart",
+            overwrite=overwrite,
+            sync=not options["no_sync"],
+        )
         remote = Remote(url, transport)
         if output is not None:
             check_output(output)

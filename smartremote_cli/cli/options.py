@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,10 +18,14 @@ from ..sizes import parse_size
 if TYPE_CHECKING:
     from ..cache import Cache
     from ..display import Progress
+    from ..early import Early
     from ..engine import Transfer
     from ..limiter import Limiter
     from ..state import Policy
     from ..transport import Transport
+
+# What names a proxy (urllib.request.getproxies); macOS has a setting for it as well.
+_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -171,13 +176,17 @@ def cache_options(command: Command) -> Command:
     )
 
 
-def transport_of(options: dict[str, Any]) -> Transport:
-    """Return the transport that the network options describe."""
-    from ..remote import check_header
-    from ..transport import USER_AGENT, Options, Transport
+@contextlib.contextmanager
+def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Transport]:
+    """Have the transport that the network options describe, closed in the end.
 
-    return Transport(
-        Options(
+    A connection to *url* is begun before anything else: what is slow to import is best imported after that.
+    """
+    with _begun(url, options) as early:
+        from ..remote import check_header
+        from ..transport import USER_AGENT, Options, Transport
+
+        wishes = Options(
             headers=tuple(check_header(text) for text in options["header"]),
             user=_user(options["user"]),
             netrc=options["netrc"],
@@ -187,7 +196,37 @@ def transport_of(options: dict[str, Any]) -> Transport:
             user_agent=options["user_agent"] or USER_AGENT,
             timeout=options["timeout"],
         )
-    )
+        with Transport(wishes, early=early) as transport:
+            yield transport
+
+
+@contextlib.contextmanager
+def _begun(url: str | None, options: dict[str, Any]) -> Iterator[Early | None]:
+    """Have a connection to *url* begun, and dropped if nobody takes it; None where none should be."""
+    early = None if url is None else _begin(url, options)
+    try:
+        yield early
+    finally:
+        if early is not None:
+            early.drop()
+
+
+def _begin(url: str, options: dict[str, Any]) -> Early | None:
+    """Begin to connect to *url*, unless nothing will be asked, or a proxy will."""
+    from ..early import Early
+    from ..tls import Trust
+    from ..urls import check_url, origin_of
+
+    named = {name.lower() for name, value in os.environ.items() if value}
+    proxied = options["proxy"] or (options["proxy"] is None and named & _PROXIES) or sys.platform == "darwin"
+    if proxied or options.get("offline"):
+        return None
+    try:
+        scheme, host, port = origin_of(check_url(url))
+    except UsageError:  # it will be said when all the others were asked
+        return None
+    trust = Trust(options["cacert"], options["insecure"]) if scheme == "https" else None
+    return Early(host, port, trust, options["timeout"])
 
 
 def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
@@ -210,8 +249,6 @@ def limiter_of(options: dict[str, Any]) -> Limiter | None:
 
 def cache_of(options: dict[str, Any]) -> Cache | None:
     """Return the cache that the cache options name; None with --no-cache."""
-    import os
-
     from ..cache import Cache, default_folder, parse_limit
 
     if options.get("no_cache"):

@@ -35,15 +35,15 @@ def zip_ls(
     url: str, patterns: tuple[str, ...], names_only: bool, null: bool, as_json: bool, **options: Any
 ) -> None:
     """List the remote zip archive URL, all of it or what any PATTERN matches."""
-    from ..ranges import ByteRange
-    from ..reading import Reader
-    from ..remote import Remote
-    from ..urls import redact
-    from ..zip_directory import TAIL, find_directory, read_entries
-    from . import listing
-
     out = Output()
-    with transport_of(options) as transport:
+    with transport_of(options, url) as transport:
+        from ..ranges import ByteRange
+        from ..reading import Reader
+        from ..remote import Remote
+        from ..urls import redact
+        from ..zip_directory import TAIL, find_directory, read_entries
+        from . import listing
+
         remote = Remote(url, transport)
         reader: Reader | None = None
         with progress_of(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..early import Early
 from ..errors import UsageError
 from ..sockets import Wire
 from ..urls import credentials_of, redact, without_credentials
@@ -20,9 +21,15 @@ class Pool(httpx.BaseTransport):
     """An httpcore pool over our own wires, direct or through a proxy."""
 
     def __init__(
-        self, proxy: str | None, context: ssl.SSLContext | None, stopped: Callable[[], bool], idle: float
+        self,
+        proxy: str | None,
+        context: ssl.SSLContext | None,
+        stopped: Callable[[], bool],
+        idle: float,
+        early: Early | None = None,
     ) -> None:
-        self.backend = _Backend(reuses=proxy is None, stopped=stopped, idle=idle)
+        wires = Wires(proxy is None, stopped, idle, early if proxy is None else None)
+        self.backend = _Backend(wires, reuses=proxy is None)
         common: dict[str, Any] = {
             # The pool must never make a request wait (encode/httpcore#1110): the engine bounds connections.
             "max_connections": None,
@@ -146,9 +153,9 @@ class _Backend(httpcore.NetworkBackend):
     Through a proxy a wire is bound to more than host and port, so that it is not kept.
     """
 
-    def __init__(self, reuses: bool, stopped: Callable[[], bool], idle: float) -> None:
+    def __init__(self, wires: Wires, reuses: bool) -> None:
+        self.wires = wires
         self._reuses = reuses
-        self.wires = Wires(reuses, stopped, idle)
 
     def connect_tcp(
         self,

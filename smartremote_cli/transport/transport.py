@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from .. import __version__
+from ..early import Early
 from ..errors import ClosedError, RefusedError, UsageError
 from ..tls import Trust
 from ..urls import redact
@@ -44,11 +45,12 @@ class Transport:
         client: httpx.Client | None = None,
         most: int | None = None,
         idle: float = IDLE_SECONDS,
+        early: Early | None = None,
     ) -> None:
         """Use *client*, which stays the caller's to close, instead of pools of our own when it is given.
 
         No more than *most* requests are under way at once; further ones wait. Connections that nobody used for
-        *idle* seconds are closed.
+        *idle* seconds are closed. *early* is a connection that was begun with what *options* say, to be used first.
         """
         self.options = options or Options()
         self._client = client
@@ -56,7 +58,8 @@ class Transport:
         self._lock = threading.Lock()  # guards _pools, _answers, _closed
         self._answers: weakref.WeakSet[Response] = weakref.WeakSet()
         self._closed = False
-        self._trust: Trust | None = None
+        self._trust = None if early is None else early.trust
+        self._early = early
         self._slots = None if most is None else threading.BoundedSemaphore(most)
         self._idle = idle
 
@@ -170,9 +173,8 @@ class Transport:
                 raise ClosedError(redact(url), "the connections were closed")
             if key not in self._pools:
                 needs_tls = key[0] == "https" or (proxy or "").startswith("https:")
-                self._pools[key] = Pool(
-                    proxy, self._trusting().context if needs_tls else None, lambda: self._closed, self._idle
-                )
+                context = self._trusting().context if needs_tls else None
+                self._pools[key] = Pool(proxy, context, lambda: self._closed, self._idle, self._early)
             return self._pools[key]
 
     def _proxy_for(self, scheme: str, host: str, netloc: str) -> str | None:
