@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from .sockets import Wire, connect
+from .racing import connect
+from .sockets import Wire
 from .threads import start
 from .tls import Trust
 

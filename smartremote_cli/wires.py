@@ -8,7 +8,8 @@ import weakref
 from collections.abc import Callable
 
 from .early import Early
-from .sockets import Wire, connect
+from .racing import connect
+from .sockets import Wire
 
 
 class Wires:
@@ -30,7 +31,7 @@ class Wires:
         self._wires: weakref.WeakSet[Wire] = weakref.WeakSet()
 
     def connect(self, host: str, port: int, timeout: float | None) -> Wire:
-        """Return an idle wire to *host*, else a new one. Raises as `sockets.connect` does."""
+        """Return an idle wire to *host*, else a new one. Raises as `racing.connect` does."""
         wire = self._take(host, port)
         if wire is None and self._early is not None:
             wire = self._early.take(host, port, self._stopped)

@@ -26,7 +26,7 @@ PURE = """
 # One kind of I/O each.
 SHELL = """
     threads  files  data_file  leftovers  memory_copy  sums  storage  cache
-    limiter  idle  tls  sockets  early  wires  transport  remote
+    limiter  idle  tls  sockets  racing  early  wires  transport  remote
     state  checkpoints  receive  attempts  fetch
     engine  digester
     targets  file_target
