@@ -123,7 +123,7 @@ def test_a_silent_handshake_is_waited_for_as_long_as_somebody_does() -> None:
 # --- as commands use it ---
 
 
-@pytest.mark.parametrize("command", ["cat", "get", "zip-ls"])
+@pytest.mark.parametrize("command", ["cat", "get", "zip-ls", "complete file.bin --url"])
 def test_it_is_begun_before_the_libraries_are_loaded(tool: Tool, tmp_path: Path, command: str) -> None:
     go_on = tmp_path / "go-on"
     slow = tmp_path / "libraries"
@@ -132,7 +132,7 @@ def test_it_is_begun_before_the_libraries_are_loaded(tool: Tool, tmp_path: Path,
         f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\nraise ImportError\n"
     )
     tool.env(PYTHONPATH=str(slow))
-    with listening() as (listener, port), tool.start(command, f"http://{HERE}:{port}/x") as process:
+    with listening() as (listener, port), tool.start(*command.split(), f"http://{HERE}:{port}/x") as process:
         try:
             listener.accept()[0].close()
         finally:

@@ -35,7 +35,7 @@ def complete(files: tuple[str, ...], url: str | None, **options: Any) -> int:
     if url is not None and len(files) > 1:
         raise UsageError("--url", "goes with one FILE")
     worst = 0
-    with transport_of(options) as transport:
+    with transport_of(options, url) as transport:
         for file in files:
             try:
                 _complete_one(file.removesuffix(".part"), url, transport, options)
