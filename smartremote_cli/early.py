@@ -26,13 +26,14 @@ class Early:
         self.trust = trust
         self._address = host, port
         self._timeout = timeout
-        self._lock = threading.Lock()  # guards all below
+        self._lock = threading.Lock()  # guards _wire, _taken, _dropped
         self._wire: Wire | None = None
-        self._failure: Exception | None = None
+        self._taken = False
         self._dropped = False
-        self._done = threading.Event()
-        thread = threading.Thread(target=self._run, name="smartremote-early", daemon=True)
-        self._taken = not start(thread)
+        self._failure: Exception | None = None
+        self._done = threading.Event()  # from here on _wire or _failure is what came of it
+        if not start(threading.Thread(target=self._run, name="smartremote-early", daemon=True)):
+            self._dropped = True
 
     def take(self, host: str, port: int, stopped: Callable[[], bool]) -> Wire | None:
         """Return the connection, when it is made; None when it is no longer here, or goes to another host.
@@ -47,7 +48,7 @@ class Early:
             self._taken = True
         while not self._done.wait(_LOOK):
             if stopped():
-                self._give_up()
+                self._give_up(taken=True)
                 raise ConnectionAbortedError("stopped")
         if self._failure is not None:
             raise self._failure
@@ -59,38 +60,35 @@ class Early:
 
     def drop(self) -> None:
         """Close the connection unless it was taken."""
-        with self._lock:
-            taken = self._taken
-        if not taken:
-            self._give_up()
+        self._give_up(taken=False)
 
-    def _give_up(self) -> None:
+    def _give_up(self, *, taken: bool) -> None:
         with self._lock:
+            if self._taken is not taken:
+                return
             self._dropped = True
-            wire = self._wire
+            wire, made = self._wire, self._done.is_set()
         if wire is not None:
-            wire.discard()
+            wire.discard() if made else wire.abort()  # who is in the middle of TLS finds out, and discards it
 
     def _run(self) -> None:
+        host, port = self._address
         try:
-            wire = self._connected()
+            wire = Wire(connect(host, port, self._timeout, lambda: self._dropped))
         except Exception as error:
             self._failure = error
-        else:
-            with self._lock:
-                self._wire = wire
-                dropped = self._dropped
-            if dropped:
-                wire.discard()
-        self._done.set()
-
-    def _connected(self) -> Wire:
-        host, port = self._address
-        wire = Wire(connect(host, port, self._timeout, lambda: self._dropped))
+            self._done.set()
+            return
+        wire.lay_idle = True
+        with self._lock:
+            self._wire = wire
         try:
-            if self.trust is not None:
+            if self.trust is not None and not self._dropped:
                 wire.start_tls(self.trust.context, host, self._timeout)
-        except Exception:
+        except Exception as error:
+            self._failure = error
+        with self._lock:
+            useless = self._dropped or self._failure is not None
+            self._done.set()
+        if useless:
             wire.discard()
-            raise
-        return wire

@@ -62,6 +62,7 @@ class Wire:
         self.user: int | None = None  # the thread that waits for an answer
         self.tls: tuple[ssl.SSLContext, str | None] | None = None
         self.reusable = False
+        self.lay_idle = False  # before its first request: its end says nothing about that
 
     @property
     def sock(self) -> socket.socket | NestedTls:
@@ -79,17 +80,21 @@ class Wire:
 
     @property
     def is_stale(self) -> bool:
-        """Whether it has brought an answer before, and ended before a byte of the next one."""
-        return self._heads > 0 and self._ended and not self._answered and not self._aborted
+        """Whether it lay idle, after an answer or before the first one, and ended before a byte of the next one."""
+        idle = self._heads > 0 or self.lay_idle
+        return idle and self._ended and not self._answered and not self._aborted
 
     @property
     def is_readable(self) -> bool:
-        """Whether an idle wire has bytes, or its end, to read: in either case it is of no more use."""
+        """Whether an idle wire has bytes, or its end, to read: in either case it is of no more use.
+
+        What TLS says for itself, like the tickets that follow a handshake, is taken in and does not count.
+        """
         if self.has_leftovers:
             return True
         if not self._wait(select.POLLIN, 0):
             return False
-        if self.tls is not None:  # it may be TLS's own, as the tickets are that follow a handshake
+        if self.tls is not None:
             try:
                 self._buffer = self._sock.recv(1)
             except ssl.SSLWantReadError:

@@ -38,6 +38,7 @@ class Trust:
         self._lock = threading.Lock()  # guards _rest
         self._rest: str | None = None
         self.context = self._context(cacert, insecure)
+        self.context.set_alpn_protocols(["http/1.1"])
 
     @property
     def is_whole(self) -> bool:
@@ -48,7 +49,8 @@ class Trust:
         """Have `context` know all that is to be trusted, after a certificate that it could not verify."""
         with self._lock:
             if self._rest is not None:
-                self.context.load_verify_locations(cafile=self._rest)
+                with contextlib.suppress(OSError):  # a bundle that cannot be read adds nothing
+                    self.context.load_verify_locations(cafile=self._rest)
                 self._rest = None
 
     def _context(self, cacert: str | None, insecure: bool) -> ssl.SSLContext:

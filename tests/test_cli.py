@@ -474,7 +474,7 @@ def test_a_certificate_is_trusted_when_told_so(tool: Tool, certificates: Certifi
     assert tool.files == ["b"]
 
 
-@pytest.mark.parametrize("known", ["folder", "bundle", "neither"])
+@pytest.mark.parametrize("known", ["folder", "bundle", "neither", "neither, and the bundle is damaged"])
 def test_the_systems_bundle_is_read_only_for_what_its_folder_lacks(
     tool: Tool, certificates: Certificates, tmp_path: Path, known: str
 ) -> None:
@@ -485,14 +485,16 @@ def test_the_systems_bundle_is_read_only_for_what_its_folder_lacks(
     for place, here in (folder / "issuer.pem", known == "folder"), (bundle, known == "bundle"):
         issuer = certificates.ca if here else certificates.folder / "self-signed.pem"  # nobody's
         place.write_text("# no certificate\n" * 10_000 + issuer.read_text())
+    if "damaged" in known:
+        bundle.write_text("no certificate\n" * 10_000)
     subprocess.run(["openssl", "rehash", folder], check=True)
     tool.env(SSL_CERT_FILE=str(bundle), SSL_CERT_DIR=str(folder))
     with Server(b"0123456789", tls=certificates.context()) as server:
         ran = tool("cat", server.url())
         assert server.connections == (1 if known == "folder" else 2)
-    if known == "neither":
+    if "neither" in known:
         assert ran.code == 4
-        assert "certificate" in ran.complaint
+        assert "the certificate is not to be trusted" in ran.complaint
     else:
         assert ran.code == 0, ran.err
         assert ran.out == b"0123456789"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,33 @@ def test_one_that_the_server_has_ended_is_not_used() -> None:
         assert early.take(HERE, port, never) is None
 
 
+def test_tls_is_begun_as_the_other_connections_begin_it(certificates: Certificates) -> None:
+    context = certificates.context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with Server(b"x", tls=context) as server:
+        wire = taken(Early(HERE, server.port, Trust(str(certificates.ca), False), PATIENCE), server.port)
+        assert isinstance(wire.sock, ssl.SSLSocket)
+        assert wire.sock.selected_alpn_protocol() == "http/1.1"
+        wire.discard()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_handshake_that_nobody_waits_for_any_more_is_ended(taken: bool) -> None:
+    with listening() as (listener, port):
+        early = Early(HERE, port, Trust(None, True), PATIENCE)
+        there, _ = listener.accept()
+        with there:
+            there.settimeout(PATIENCE / 2)
+            assert there.recv(65536)  # the client's first words
+            if taken:
+                with pytest.raises(ConnectionAbortedError):
+                    early.take(HERE, port, lambda: True)
+            else:
+                early.drop()
+            with contextlib.suppress(ConnectionResetError):
+                assert there.recv(65536) == b""
+
+
 def test_a_silent_handshake_is_waited_for_as_long_as_somebody_does() -> None:
     trust, looks = Trust(None, True), iter([False, True])
     with listening() as (listener, port):
@@ -164,15 +192,34 @@ def test_with_a_proxy_nothing_is_begun(tool: Tool, how: str) -> None:
         assert server.connections == 1  # the proxy's
 
 
-def test_one_that_was_ended_while_the_libraries_were_loaded_costs_nothing(tool: Tool) -> None:
-    """The server waits a tenth of a second for the first request, less than the loading takes."""
+@pytest.mark.parametrize("url", ["http://[::FFFF:127.0.0.1]:{}", "http://[::1]:{}", "http://LocalHost:{}"])
+def test_a_host_is_recognized_however_it_is_written(tool: Tool, url: str) -> None:
+    with Server(b"here", host="::1" if "::1" in url else HERE) as server:
+        assert tool("cat", f"{url.format(server.port)}/file.bin").out == b"here"
+        assert server.connections == 1
+
+
+def test_a_host_that_is_not_ascii_is_left_to_the_library(tool: Tool) -> None:
+    with Server(b"here") as server:
+        assert tool("cat", f"http://\uff4cocalhost:{server.port}/x").code == 2
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("when", ["at once", "when the request comes"])
+def test_one_that_lay_idle_for_too_long_costs_nothing(tool: Tool, when: str) -> None:
+    """Servers wait only so long for the first request, and the end of a connection takes its time to arrive."""
     with Server(b"here") as server:
         port = server.port
         with socket.create_server((HERE, 0)) as front:
             front.settimeout(PATIENCE)
-            process = tool.start("cat", f"http://{HERE}:{front.getsockname()[1]}/file.bin")
+            url = f"http://{HERE}:{front.getsockname()[1]}/file.bin"
+            process = tool.start("cat", url, "--retries", "0")
             with process:
-                front.accept()[0].close()
+                first, _ = front.accept()
+                if when != "at once":
+                    assert first.recv(65536)
+                    first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                first.close()
                 there, _ = front.accept()
                 with there, socket.create_connection((HERE, port)) as behind:
                     behind.sendall(there.recv(65536))

@@ -121,6 +121,27 @@ def test_a_signal_while_it_is_being_loaded_shows_no_traceback(tool: Tool, module
     assert all(line.startswith("import time:") for line in err.splitlines())
 
 
+def test_a_signal_that_comes_where_nothing_is_passed_on_is_not_lost() -> None:
+    """Python prints what a destructor raises, or a callback of its import system, and goes on."""
+    script = """if True:
+        import signal, time
+        from smartremote_cli.cli.signals import Interrupted, catch_signals
+
+        class Thing:
+            def __del__(self):
+                signal.raise_signal(signal.SIGTERM)
+
+        try:
+            with catch_signals():
+                Thing()
+                time.sleep(30)
+        except Interrupted as stop:
+            raise SystemExit(0 if stop.number == signal.SIGTERM else 1)
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_second_signal_ends_it_at_once(tool: Tool) -> None:
     with stalled() as server:
         process = tool.start("get", server.url(), "-q")

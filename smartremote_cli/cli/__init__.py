@@ -52,8 +52,8 @@ class Commands(click.Group):
         if word not in COMMANDS:
             from difflib import get_close_matches
 
-            for alike in get_close_matches(word, COMMANDS, n=1):
-                ctx.fail(f"no command {word!r}: did you mean {alike!r}?")
+            if alike := get_close_matches(word, COMMANDS, n=1):
+                ctx.fail(f"no command {word!r}: did you mean {alike[0]!r}?")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:

@@ -42,7 +42,7 @@ CONNECTIONS = 8
 def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
     """Write exactly those bytes of URL to standard output, fetching only the blocks that hold them."""
     out = Output()
-    with transport_of(options, url) as transport:
+    with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..reading import Reader
         from ..remote import Remote
 

@@ -40,7 +40,7 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
         raise UsageError("--output", "an empty name")
     if output is not None and output.endswith(".part"):
         raise UsageError("--output", "names that end in .part are those of part records")
-    with transport_of(options, url) as transport:
+    with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..download import Checksum, Download, Wishes, check_output
         from ..events import Notice
         from ..remote import Remote

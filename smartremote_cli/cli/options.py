@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..state import Policy
     from ..transport import Transport
 
-# What names a proxy (urllib.request.getproxies); macOS has a setting for it as well.
+# What names a proxy (urllib.request.getproxies).
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -218,6 +218,7 @@ def _begin(url: str, options: dict[str, Any]) -> Early | None:
     from ..urls import check_url, origin_of
 
     named = {name.lower() for name, value in os.environ.items() if value}
+    # macOS has a setting for proxies as well.
     proxied = options["proxy"] or (options["proxy"] is None and named & _PROXIES) or sys.platform == "darwin"
     if proxied or options.get("offline"):
         return None
@@ -225,6 +226,8 @@ def _begin(url: str, options: dict[str, Any]) -> Early | None:
         scheme, host, port = origin_of(check_url(url))
     except UsageError:  # it will be said when all the others were asked
         return None
+    if not host.isascii() or (":" in host and host not in url):
+        return None  # httpx has its own way to write these
     trust = Trust(options["cacert"], options["insecure"]) if scheme == "https" else None
     return Early(host, port, trust, options["timeout"])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -20,6 +21,7 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # After so many seconds the process ends, whatever it is doing. The contract says a second.
 GRACE = 0.9
+_SOON = 0.01
 
 
 class Interrupted(BaseException):
@@ -46,12 +48,25 @@ def catch_signals() -> Iterator[None]:
         seen = True
         raise Interrupted(number)
 
+    def unraisable(unraised: sys.UnraisableHookArgs) -> None:
+        nonlocal seen
+        if not isinstance(unraised.exc_value, Interrupted):
+            hook(unraised)
+            return
+        # It came inside a destructor, or a callback of the import system, which pass nothing on: once more, later.
+        seen = False
+        again = threading.Timer(_SOON, os.kill, (os.getpid(), unraised.exc_value.number))
+        again.daemon = True
+        start(again)
+
     heard = [number for number in HANDLED if signal.getsignal(number) is not signal.SIG_IGN]
     with _end_in_time(heard):
         before = {number: signal.signal(number, handle) for number in heard}
+        hook, sys.unraisablehook = sys.unraisablehook, unraisable
         try:
             yield
         finally:
+            sys.unraisablehook = hook
             if not seen:
                 for number, handler in before.items():
                     signal.signal(number, handler)

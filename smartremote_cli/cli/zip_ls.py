@@ -36,7 +36,7 @@ def zip_ls(
 ) -> None:
     """List the remote zip archive URL, all of it or what any PATTERN matches."""
     out = Output()
-    with transport_of(options, url) as transport:
+    with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..ranges import ByteRange
         from ..reading import Reader
         from ..remote import Remote

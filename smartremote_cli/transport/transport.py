@@ -102,7 +102,7 @@ class Transport:
         """
         try:
             request = self._request(url, list(headers), own)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:
             refusal = UsageError if own else RefusedError
             raise refusal(redact(url), f"not a URL: {error}") from error
         release = self._take_slot(url)
@@ -139,7 +139,10 @@ class Transport:
         return self._client.build_request("GET", url, headers=headers, extensions=self._extensions())
 
     def _send_to(self, pool: Pool, request: httpx.Request) -> httpx.Response:
-        """Send *request*; at once again where a connection that had lain idle ends without a byte of answer."""
+        """Send *request*; at once again where a connection that had lain idle ends without a byte of answer.
+
+        Also where a certificate cannot be verified as long as not all that are trusted have been read.
+        """
         while True:
             trust = self._trust
             is_final = trust is None or trust.is_whole
