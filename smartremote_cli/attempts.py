@@ -232,7 +232,7 @@ class Attempts:
             if claim is None:
                 return True
             with hold(claim):
-                return self._receiver.receive(claim, response, verdict.start, verdict.stop)
+                return self._receiver.receive(claim, response, verdict.start, verdict.stop, verdict.doubtful)
             return True
         with state.cond:
             state.odd, state.again = 0, False

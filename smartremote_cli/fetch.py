@@ -23,7 +23,7 @@ from .errors import (
 from .events import Listener, Notice, Retrying
 from .ledger import Claim
 from .limiter import Limiter
-from .receive import Receiver, VersionsMixed
+from .receive import PartOnly, Receiver, VersionsMixed
 from .remote import Remote
 from .state import State
 from .verdict import MOST_ODD
@@ -143,6 +143,8 @@ class Fetcher:
             yield
         except VersionsMixed as reason:
             self._versions_mixed(reason)
+        except PartOnly:
+            self._stream_from_start()
         except AttemptFailed:
             with self._state.cond:
                 if self._state.ledger is None or not self._state.ledger.is_finished(claim):
@@ -215,6 +217,8 @@ class Fetcher:
                     if error.broken and failures == patience.retries and state.asks_from_start:
                         log.info("%s; once more without ranges, which may be what fails", error)
                         self._attempts.turn_to_stream()
+                    elif failures >= patience.retries:
+                        state.drop_suffix()
                 self._listener(Retrying(str(error), wait, failures))
                 log.info("%s; again in %.1f s", error, wait)
                 self._sleep_until(now + wait)
@@ -249,6 +253,11 @@ class Fetcher:
         with state.cond:
             while not state.is_leaving and (left := moment - time.monotonic()) > 0:
                 state.cond.wait(left)
+
+    def _stream_from_start(self) -> None:
+        """Ask for everything, and not for how it goes on: for that the answer would have to be whole."""
+        with self._state.cond:
+            self._state.stream_resumes = False
 
     def _versions_mixed(self, reason: VersionsMixed) -> None:
         """Start over once, as one stream, unless held bytes must not change."""

@@ -33,6 +33,10 @@ class VersionsMixed(Exception):
         self.disputed = disputed
 
 
+class PartOnly(Exception):
+    """What came instead of a whole resource may be just the part of it that was asked for."""
+
+
 class Receiver:
     """Receives for one transfer; *name* is its URL as it may be shown, *timeout* is in seconds."""
 
@@ -44,11 +48,14 @@ class Receiver:
         self._own = threading.local()  # a buffer, for all the answers that a thread takes
         self._renouncing = threading.Lock()  # nobody writes before the record says that nothing is held
 
-    def receive(self, claim: Claim, response: Response, offset: int, stop: int | None) -> bool:
+    def receive(
+        self, claim: Claim, response: Response, offset: int, stop: int | None, doubtful: int | None = None
+    ) -> bool:
         """Take a body that begins at *offset* as far as *claim* needs it.
 
         Raises `AttemptFailed` when it breaks or is too slow, `VersionsMixed` when it is not of the version that
-        is held, `ChecksumError` when the answer's digest is not that of its content.
+        is held, `ChecksumError` when the answer's digest is not that of its content, `PartOnly` when it ends
+        after *doubtful* bytes.
         """
         self._renounce()
         digest = of_content(response.headers)
@@ -82,6 +89,8 @@ class Receiver:
                 self._name, f"the {digest.algorithm} that came with an answer is not its content's"
             )
         if stop is None:
+            if offset == doubtful:
+                raise PartOnly
             self._ended(claim, offset)
         return True
 
@@ -143,6 +152,7 @@ class Receiver:
             known = state.identity.size if state.identity is not None else None
             if known is not None and offset > known:
                 why = f"the resource changed: more than {known} bytes came, where there were {known}"
+                state.dispute()
                 raise RemoteChangedError(self._name, why)
             return False
         if offset == stop or state.streaming or not state.ledger.is_finished(claim):
@@ -242,6 +252,7 @@ class Receiver:
                 )
             if known is not None and known != size:
                 why = f"the resource changed: {size} bytes came, where there were {known}"
+                state.dispute()
                 raise RemoteChangedError(self._name, why)
             if not state.framed and known is None and not state.policy.digest_decides:
                 raise UnbelievableError(

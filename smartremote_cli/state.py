@@ -10,7 +10,7 @@ from pyroaring import BitMap
 
 from . import planner
 from .answers import Asked
-from .blocks import MAX_SIZE, BlockMap
+from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .copies import Copy, Snapshot
 from .digests import Digest
 from .errors import SmartRemoteError
@@ -144,6 +144,11 @@ class State:
         """Ask without conditions from here on."""
         self.precondition, self.condition = False, {}
         self.first = self.first._replace(conditional=False)
+
+    def drop_suffix(self) -> None:
+        """Ask for the first bytes instead of the last, as long as nothing is known; they bring the size as well."""
+        if self.ledger is None and self.first.suffix is not None:
+            self.first = self.first._replace(range=ByteRange(0, BLOCK), suffix=None)
 
     def share_among(self, connections: int) -> None:
         """Divide what is wanted among up to so many *connections*."""

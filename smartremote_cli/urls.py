@@ -128,4 +128,4 @@ def _harmless(candidate: str) -> str:
     room = LONGEST_NAME - len((dot + suffix).encode())
     name = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + dot + suffix
     # A name that ends like a record's would be taken for another file's.
-    return f"{name}_" if name.lower().endswith((".part", ".part.tmp")) else name
+    return f"{name}_" if name.lower().endswith((".part", ".part.tmp", ".part.sums")) else name

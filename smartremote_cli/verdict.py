@@ -53,7 +53,10 @@ class Context(NamedTuple):
 
 
 class Take(NamedTuple):
-    """Take the body: it is the bytes from *start* on, up to *stop* where that is known."""
+    """Take the body: it is the bytes from *start* on, up to *stop* where that is known.
+
+    Where no length is announced, and exactly *doubtful* bytes come, they may be just the part that was asked for.
+    """
 
     start: int
     stop: int | None
@@ -61,6 +64,7 @@ class Take(NamedTuple):
     whole: bool = False
     coding: str | None = None
     framed: bool = True
+    doubtful: int | None = None
 
 
 class Confirmed(NamedTuple):
@@ -184,15 +188,32 @@ def _whole(answer: Whole, at: Context) -> Verdict:
                 return Take(0, 0, identity, whole=True)
             start = max(0, identity.size - at.asked.suffix)
             return AskFor(Asked(range=ByteRange(start, identity.size)))
-        return Take(0, identity.size, identity, True, answer.coding, answer.framed)
+        if ranged and _may_be_part(at.asked, identity.size):
+            return Otherwise.IN_ONE_PIECE
+        doubtful = len(at.asked.range) if at.asked.range is not None and identity.size is None else None
+        return Take(0, identity.size, identity, True, answer.coding, answer.framed, doubtful)
     if _sizes_differ(at.known, identity):
         return Changed(changed(at.known, identity))
     differs = at.known.compare(identity) is Match.DIFFERENT
     if differs and (not at.streaming or at.strict):
         return Mixed(changed(at.known, identity))
+    if not at.streaming and not at.again:
+        return Otherwise.UNCONDITIONALLY
+    if ranged and identity.size is None:  # it may be that range all the same
+        return Otherwise.IN_ONE_PIECE
     if not at.streaming:
-        return Otherwise.USE_AS_STREAM if at.again else Otherwise.UNCONDITIONALLY
+        return Otherwise.USE_AS_STREAM
     return Take(0, identity.size, identity, True, answer.coding, answer.framed)
+
+
+def _may_be_part(asked: Asked, size: int | None) -> bool:
+    """Return whether a 200 may be the part that was *asked* for, which ends where a resource of unknown size does.
+
+    *size* is what it announces. One that begins at byte 0 can be told at its end, see `Take.doubtful`.
+    """
+    if asked.range is None:
+        return size is None
+    return asked.range.start > 0 and (size is None or size < len(asked.range))
 
 
 def _unsatisfiable(size: int | None, at: Context) -> Verdict:

@@ -225,12 +225,41 @@ def test_trouble_does_not_break_the_pipe(tool: Tool, fault: object, extra: tuple
     assert ran.out == DATA[1000:]
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("offset", [0, 1000, 5 * BLOCK, SIZE - 100, SIZE, SIZE + 1, -100])
+def test_a_part_that_is_sent_as_if_it_were_all_is_not_taken_for_it(
+    tool: Tool, offset: int, chunked: bool
+) -> None:
+    for length in (None, 10):
+        with Server(Patterned(SIZE)) as server:
+            server.faults += [faults.part_as_200(content_range=False)]
+            server.faults += [faults.chunked()] if chunked else []
+            more = () if length is None else ("--length", str(length))
+            ran = tool("cat", server.url(), f"--offset={offset}", "--no-cache", *more)
+        if offset > SIZE:
+            assert (ran.code, ran.out) == (4, b"")
+        else:
+            assert (ran.code, ran.err) == (0, "")
+            assert ran.out == DATA[offset:][:length]
+
+
+@pytest.mark.parametrize("refusal", ["500", "reset"])
+def test_a_suffix_that_fails_again_and_again_is_asked_for_otherwise(tool: Tool, refusal: str) -> None:
+    when = faults.suffix
+    with Server(Patterned(SIZE)) as server:
+        server.faults += [faults.status(500, when=when) if refusal == "500" else faults.reset(when=when)]
+        ran = tool("cat", server.url(), "--offset=-1000", "--retries", "1")
+    assert (ran.code, ran.out) == (0, DATA[-1000:])
+
+
 def test_a_body_without_length_is_passed_on(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
         server.faults += [faults.ignore_range(), faults.chunked()]
         assert tool("cat", server.url()).out == DATA
         assert tool("cat", server.url(), "--offset", "-10").out == DATA[-10:]
-        assert tool("cat", server.url(), "--offset", str(SIZE + 1)).code == 4
+        for extra in [], ["--no-cache"]:
+            assert tool("cat", server.url(), "--offset", str(SIZE), *extra).code == 0
+            assert tool("cat", server.url(), "--offset", str(SIZE + 1), *extra).code == 4
 
 
 def test_a_long_range_is_fetched_by_several_connections_in_order(tool: Tool) -> None:

@@ -330,6 +330,12 @@ SLOW = [
 ]
 SLOW = [replace(each, timeout=0.4) for each in SLOW]
 
+
+def relabelled(when: faults.When) -> list[Fault]:
+    """Send just the part that was asked for as if it were everything, and not say how long it is."""
+    return [faults.part_as_200(content_range=False, when=when), faults.chunked(when=when)]
+
+
 RANGES = [
     row("ignored", lambda: [faults.ignore_range()]),
     row("ignored every second time", lambda: [faults.ignore_range(when=every(2))]),
@@ -392,6 +398,19 @@ RANGES = [
     row("part as 200, unsaid", lambda: [faults.part_as_200(content_range=False)]),
     row("part as 200, unsaid, once", lambda: [faults.part_as_200(content_range=False, when=nth(2))]),
     row("part as 200, unsaid, later", lambda: [faults.part_as_200(content_range=False, when=after(1))]),
+    row("part as 200, chunked", lambda: [faults.part_as_200(content_range=False), faults.chunked()]),
+    *(
+        row(f"part as 200, chunked, {name}", bind(relabelled, when))
+        for name, when in {"once": nth(2), "twice": nth(2, 3), "later": after(1), "often": every(2)}.items()
+    ),
+    row(
+        "part as 200, chunked, no validators",
+        lambda: [
+            faults.validators(etag=None, last_modified=None),
+            faults.part_as_200(content_range=False, when=after(1)),
+            faults.chunked(when=after(1)),
+        ],
+    ),
     row(
         "Content-Type multipart", lambda: [faults.header("Content-Type", "multipart/byteranges; boundary=x")]
     ),
@@ -399,6 +418,22 @@ RANGES = [
 ]
 
 VERSIONS = [
+    *(
+        row(
+            f"one of {name}, unannounced, in one piece",
+            bind(
+                lambda other: [
+                    faults.validators(etag=None, last_modified=None),
+                    faults.call(swap(Resource(Patterned(other, seed=2), None, None)), when=nth(2)),
+                    faults.ignore_range(when=after(1)),
+                    faults.chunked(when=after(1)),
+                ],
+                size,
+            ),
+            5,
+        )
+        for name, size in {"fewer bytes": SIZE - 3 * MIB, "more bytes": SIZE + 3 * MIB}.items()
+    ),
     row("ETags in turn", lambda: [faults.validators(etag=['"a"', '"b"'])], 0, 5),
     row(
         "ETags in turn, not honoured",

@@ -265,6 +265,7 @@ def test_without_a_disposition_the_urls_last_segment_is_the_name(url: str, name:
         ('attachment; filename="x.iso.part"', "x.iso.part_"),
         ('attachment; filename="x.PART."', "x.PART_"),
         ('attachment; filename="x.part.tmp"', "x.part.tmp_"),
+        ('attachment; filename="x.PART.sums"', "x.PART.sums_"),
         ('attachment; filename=".part"', "part"),
         ('attachment; filename="x.part.zip"', "x.part.zip"),
     ],
@@ -306,6 +307,6 @@ def test_no_name_that_a_server_sends_leaves_the_folder_or_hides_in_it(text: str,
             assert name == os.path.basename(name)
             assert name.isprintable() and "\\" not in name
             assert name[0] not in ".- " and name[-1] not in ". "
-            assert not name.lower().endswith((".part", ".part.tmp"))
+            assert not name.lower().endswith((".part", ".part.tmp", ".part.sums"))
             assert len(os.fsencode(f"{name}.part.tmp")) <= 255
             assert len(name.encode()) <= LONGEST_NAME + 1

@@ -74,8 +74,7 @@ def _copy(reader: Reader, offset: int, length: int | None, out: Output) -> None:
         raise
     if size is None and offset < 0:
         size = reader.size_at_last()
-    if size is not None and offset > size:
-        raise OffsetError(reader.remote.name, f"the offset {offset} lies past the end, at {size} bytes")
+    _check_offset(reader, offset, size)
     start = offset if offset >= 0 else max(0, (size or 0) + offset)
     stop = size if length is None else start + length
     if stop is not None and size is not None:
@@ -83,3 +82,10 @@ def _copy(reader: Reader, offset: int, length: int | None, out: Output) -> None:
     for data in reader.stream(start, stop):
         out.write(data)
     out.flush()
+    if size is None and reader.transfer is not None:  # it is known now, where the end was met
+        _check_offset(reader, offset, reader.transfer.size)
+
+
+def _check_offset(reader: Reader, offset: int, size: int | None) -> None:
+    if size is not None and offset > size:
+        raise OffsetError(reader.remote.name, f"the offset {offset} lies past the end, at {size} bytes")
