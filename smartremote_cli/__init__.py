@@ -15,10 +15,9 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # as typing has it, which takes its time to import: Ctrl-C is not caught yet
 if TYPE_CHECKING:
     from . import errors
     from .blocks import BlockMap

@@ -14,15 +14,18 @@ import os
 from collections.abc import Iterator
 
 from .errors import DamagedError, LocalError, UsageError
-from .files import folder_lock, remove
+from .files import folder_lock, local, remove
 from .identity import Identity
-from .leftovers import inspect, load_record, record_path
+from .leftovers import inspect, load_record, read_record, record_path
 from .part import Record, decode
 from .sizes import parse_size
 from .storage import LocalCopy
 from .sums import sums_path
 
 DEFAULT_SIZE = 2 * 1024**3
+_LONGEST_WHOLE = (
+    2 * 1024**2
+)  # bytes of a record: one that holds 2^32 blocks in a row has less than half of that
 
 
 class StaleEntryError(LocalError):
@@ -61,7 +64,7 @@ class Cache:
             if found is None or found.identity is None or found.identity != record.identity:
                 raise StaleEntryError(path, "another process has just replaced the cached copy")
             if not os.path.exists(record_path(path)):
-                with contextlib.suppress(FileNotFoundError):
+                with local(path), contextlib.suppress(FileNotFoundError):
                     os.replace(_whole_path(path), record_path(path))
             return LocalCopy.reopen(path, url, found, shared=True)
 
@@ -75,7 +78,8 @@ class Cache:
         """Give *copy* its part record back."""
         with folder_lock(self.folder):
             copy.unfinish()
-            remove(_whole_path(copy.path))
+            with local(copy.path):
+                remove(_whole_path(copy.path))
 
     def create(self, url: str, identity: Identity) -> LocalCopy:
         """Begin the entry of *url* anew, unless another process has just begun the same."""
@@ -87,7 +91,8 @@ class Cache:
                 return LocalCopy.reopen(path, url, record, shared=True)
             # Who reads the old version goes on reading its own file. The names are gone for good before they are
             # given again: no power cut may leave one version's record beside the other's data.
-            remove(path, record_path(path), _whole_path(path), sums_path(path))
+            with local(path):
+                remove(path, record_path(path), _whole_path(path), sums_path(path))
             return LocalCopy.create(path, url, identity, shared=True)
 
     def touch(self, url: str) -> None:
@@ -146,13 +151,20 @@ def parse_limit(text: str | None) -> int:
 
 
 def default_folder() -> str:
-    """Return the per-user cache folder: SMARTREMOTE_CACHE_DIR, or what the platform provides."""
+    """Return the per-user cache folder: SMARTREMOTE_CACHE_DIR, or what the platform provides.
+
+    Raises `LocalError` for a user without a home.
+    """
     named = os.environ.get("SMARTREMOTE_CACHE_DIR")
     if named:
         return named
     from platformdirs import user_cache_dir
 
-    return user_cache_dir("smartremote", appauthor=False)
+    try:
+        return user_cache_dir("smartremote", appauthor=False)
+    except RuntimeError as error:
+        hint = "name one in SMARTREMOTE_CACHE_DIR, or do without: --no-cache"
+        raise LocalError("the cache folder", "this user has no home folder", hint=hint) from error
 
 
 def _whole_path(path: str) -> str:
@@ -160,11 +172,8 @@ def _whole_path(path: str) -> str:
 
 
 def _load_whole(path: str) -> Record | None:
-    try:
-        with open(_whole_path(path), "rb") as file:
-            return decode(file.read(), _whole_path(path))
-    except OSError:
-        return None
+    data = read_record(_whole_path(path), _LONGEST_WHOLE)
+    return None if data is None else decode(data, _whole_path(path))
 
 
 def _remove_unused(path: str) -> bool:

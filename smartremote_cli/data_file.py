@@ -72,6 +72,12 @@ class DataFile:
         self._lock = threading.Lock()
         self._users = 0
 
+    @property
+    def cut_to(self) -> int | None:
+        """The bytes that are left of it when somebody has cut it, else None."""
+        size = os.fstat(self._descriptor).st_size
+        return size if size < self._least else None
+
     def resize(self, size: int) -> None:
         """Give it *size* bytes, unless it has them; from now on a shorter one was cut."""
         self._least = min(self._least, size)

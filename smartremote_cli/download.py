@@ -24,6 +24,7 @@ from .errors import (
 )
 from .events import Listener, Notice, ignore
 from .file_target import ExistingFile, FileTarget
+from .files import folder_of
 from .leftovers import inspect, record_path
 from .limiter import Limiter
 from .ranges import ByteRange
@@ -190,7 +191,7 @@ def _agrees(checksum: Checksum, copy: LocalCopy, digests: dict[str, str]) -> boo
 
 def check_output(path: str) -> None:
     """Raise `LocalError` when *path* cannot be a data file: a folder, a device, a folder that does not exist."""
-    folder = os.path.dirname(os.path.abspath(path))
+    folder = folder_of(path)
     try:
         is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
     except OSError as error:

@@ -243,12 +243,15 @@ class Transfer:
             snapshot = self._state.snapshot()
         self.copy.checkpoint(snapshot)
 
-    def forget(self, damaged: ByteRange) -> None:
-        """Mark every block that *damaged* touches as missing, in the record too."""
+    def forget(self, damaged: ByteRange) -> bool:
+        """Mark every block that *damaged* touches as missing, in the record too; return whether there is a copy yet."""
         with self._state.cond:
+            if self._state.opened is None:
+                return False
             self.copy.blocks.forget(damaged)
             snapshot = self._state.snapshot()
         self.copy.checkpoint(snapshot)
+        return True
 
     @property
     def is_over(self) -> bool:

@@ -20,7 +20,7 @@ from .errors import (
     SmartRemoteError,
 )
 from .events import Listener, Notice, ignore
-from .files import holes, local
+from .files import folder_of, holes, local
 from .identity import Identity, Match
 from .leftovers import inspect, load_record
 from .part import Record
@@ -337,7 +337,7 @@ def _to_be_compared(existing: ExistingFile) -> Opened:
 def _check_folder(path: str, missing: int) -> None:
     """Raise `LocalError` when there is visibly no room for *missing* bytes beside *path*."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        free = os.statvfs(os.path.dirname(os.path.abspath(path)))
+        free = os.statvfs(folder_of(path))
         room = free.f_bavail * free.f_frsize
         if missing > room:
             why = f"the disk has {room} bytes free, and {missing} are missing"

@@ -131,7 +131,7 @@ def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
         raise LocalError(path, "is a symbolic link, which a record may not be")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(scratch)
-    with synced_folder(os.path.dirname(scratch), sync):
+    with synced_folder(folder_of(scratch), sync):
         try:
             descriptor = os.open(
                 scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600
@@ -161,7 +161,7 @@ def _rename(scratch: str, path: str) -> None:
     try:
         os.replace(scratch, path)
     except FileNotFoundError as error:
-        if os.path.isdir(os.path.dirname(scratch)):
+        if os.path.isdir(folder_of(scratch)):
             raise BusyError(path, _AT_ONCE) from error
         raise
 
@@ -174,12 +174,17 @@ def remove(*paths: str) -> None:
             os.unlink(path)
             found = True
     if found:
-        sync_folder(os.path.dirname(os.path.abspath(paths[0])))
+        sync_folder(folder_of(paths[0]))
+
+
+def folder_of(path: str) -> str:
+    """Return the folder of *path*, as it is written: `..` after a symbolic link is not where text would have it."""
+    return os.path.dirname(path) or os.curdir
 
 
 def scratch_of(path: str) -> str:
     """Return the temporary name that `replace` uses: always the same, so that what a crash leaves is cleaned up."""
-    folder, name = os.path.split(os.path.abspath(path))
+    folder, name = os.path.split(path)
     scratch = f"{name}.tmp"
     if len(os.fsencode(scratch)) > LONGEST_NAME:
         scratch = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.tmp"

@@ -36,7 +36,15 @@ def inspect(path: str) -> OnDisk | None:
 
 def load_record(path: str) -> Record | None:
     """Return the record of the data file *path*, None when there is none; `DamagedError` when it is unreadable."""
-    name = record_path(path)
+    data = read_record(record_path(path), MAX_RECORD)
+    return None if data is None else decode(data, record_path(path))
+
+
+def read_record(name: str, most: int) -> bytes | None:
+    """Return what the record *name* holds, None when there is none; `DamagedError` when that is more than *most* bytes.
+
+    Raises `LocalError` for what is no regular file.
+    """
     with local(name):
         try:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -52,9 +60,9 @@ def load_record(path: str) -> Record | None:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise LocalError(name, "is not a regular file")
-            if found.st_size > MAX_RECORD:
+            if found.st_size > most:
                 raise DamagedError(name, f"{found.st_size} bytes are no part record")
-            return decode(file.read(), name)
+            return file.read(most)
 
 
 def survey(path: str, record: Record) -> BlockMap:

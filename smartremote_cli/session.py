@@ -233,9 +233,10 @@ class Session:
             if self.whole:
                 self.copy = self.target.unfinish()
                 self.whole = self.finished = False
-            if self.transfer is not None and not self.transfer.is_over:
-                self.transfer.forget(damaged)
-            elif self.copy is not None:
+            transfer = self.transfer
+            if transfer is not None and not transfer.is_over and transfer.forget(damaged):
+                return
+            if self.copy is not None:
                 self.copy.blocks.forget(damaged)
                 self.copy.checkpoint(self.copy.snapshot())
 

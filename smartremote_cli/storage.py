@@ -18,13 +18,14 @@ from functools import partial
 
 from pyroaring import BitMap
 
-from .blocks import MAX_SIZE, BlockMap
+from .blocks import BLOCK, MAX_SIZE, BlockMap
 from .copies import Snapshot
 from .data_file import DataFile
 from .errors import BusyError, DamagedError, LocalError
 from .files import (
     LONGEST_NAME,
     folder_lock,
+    folder_of,
     interruptibly,
     is_alone,
     is_at,
@@ -77,7 +78,7 @@ class LocalCopy:
         self.sync = sync
         self.shared = shared
         self._file = DataFile(descriptor, path)
-        self._folder = os.path.dirname(os.path.abspath(path))
+        self._folder = folder_of(path)
         self._snapshots = 0  # guarded as `blocks` is
         self._saving = threading.Lock()  # one checkpoint at a time; guards the record's path and what follows
         self._has_record = True
@@ -109,15 +110,19 @@ class LocalCopy:
         target = os.path.realpath(path) if overwrite else path
         with local(path), contextlib.ExitStack() as stack:
             old = stack.enter_context(_standing(target)) if overwrite else None
+            old_stands = old is not None
             empty = encode(Record(BitMap(), identity, url))
+            mine = not os.path.lexists(record_path(path))
             replace(record_path(path), empty, sync=sync and not shared, new=not overwrite)
             try:
                 if old is not None:
                     os.unlink(target)
+                    old_stands = False
                 descriptor = open_locked(target, os.O_CREAT | os.O_EXCL, shared=shared)
             except BaseException as error:
-                # The record is ours, unless another process has found it and begun the data file.
-                if not overwrite and not is_marked(path):
+                # The record is ours, unless another process has found it and begun the data file. A file that could
+                # not be replaced must not have one beside it.
+                if mine and (old_stands if overwrite else not is_marked(path)):
                     with contextlib.suppress(OSError):
                         os.unlink(record_path(path))
                 if isinstance(error, FileExistsError):
@@ -171,13 +176,16 @@ class LocalCopy:
     def settle(self, identity: Identity) -> None:
         """Take *identity* as what the held blocks are of; the file gets the size, and the map loses what lies past it.
 
-        The owner holds the guard of `blocks`.
+        So it does with what somebody has cut off meanwhile. The owner holds the guard of `blocks`.
         """
         self.identity = identity
         if identity.size is None:
             return
         if identity.size != self.blocks.size:
             self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
+        left = self._file.cut_to
+        if left is not None:
+            self.blocks.forget(ByteRange(left // BLOCK * BLOCK, MAX_SIZE))
         self._file.resize(identity.size)
 
     def write(self, offset: int, data: memoryview) -> None:

@@ -9,6 +9,7 @@ from .errors import UsageError
 
 # Names are cut so that NAME.part.tmp still fits the 255 bytes that file systems allow.
 LONGEST_NAME = 240
+BESIDE = (".part", ".part.tmp", ".part.sums")  # how names end that belong to another file
 _LONGEST_SUFFIX = 16  # what is longer is no suffix, and is cut like the rest
 _LONGEST_DISPOSITION = 4096  # more than the longest name takes; what follows would cost time, not tell more
 
@@ -128,4 +129,4 @@ def _harmless(candidate: str) -> str:
     room = LONGEST_NAME - len((dot + suffix).encode())
     name = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + dot + suffix
     # A name that ends like a record's would be taken for another file's.
-    return f"{name}_" if name.lower().endswith((".part", ".part.tmp", ".part.sums")) else name
+    return f"{name}_" if name.lower().endswith(BESIDE) else name

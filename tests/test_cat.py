@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from smartremote_cli.blocks import BLOCK
+from smartremote_cli.cache import Cache
 from tests import faults
 from tests.nginx import nginx_or_skip
 from tests.server import Patterned, Resource, Server, pattern
@@ -412,6 +413,28 @@ def test_the_least_recently_used_go_first_when_the_cache_is_full(tool: Tool) -> 
         assert on_disk(tool.cache) <= 5 * MIB + 64 * 1024
         codes = [tool("cat", server.url(f"/{name}"), "--offline").code for name in "abc"]
     assert codes == [0, 6, 0]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "huge", "folder"])
+@pytest.mark.parametrize("suffix", ["", ".part", ".whole"])
+def test_what_stands_where_the_cache_has_its_files_does_no_harm(tool: Tool, suffix: str, kind: str) -> None:
+    with Server(Patterned(SIZE)) as server:
+        place = Path(Cache(str(tool.cache)).path_of(server.url()) + suffix)
+        place.parent.mkdir(parents=True)
+        match kind:
+            case "fifo":
+                os.mkfifo(place)
+            case "folder":
+                place.mkdir()
+            case "huge":
+                with place.open("wb") as file:
+                    file.truncate(64 * GIB)
+        ran = tool("cat", server.url(), "--offset", "1000", "--length", "10")
+    if kind == "folder":
+        assert ran.code == 6
+        assert "Is a directory" in ran.complaint
+    else:
+        assert (ran.code, ran.out) == (0, DATA[1000:1010])
 
 
 @pytest.mark.parametrize("whole", [False, True])

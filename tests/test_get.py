@@ -814,6 +814,53 @@ def test_a_file_that_may_not_grow_so_large_is_a_local_error(tool: Tool) -> None:
     assert "file.bin" in ran.complaint
 
 
+def test_dots_after_a_link_lead_where_the_system_has_them_lead(tool: Tool) -> None:
+    (tool.folder / "here").mkdir()
+    (tool.folder / "there" / "below").mkdir(parents=True)
+    (tool.folder / "here" / "link").symlink_to(tool.folder / "there" / "below")
+    with Server(Patterned(SIZE)) as server:
+        assert tool("get", server.url(), "-o", "here/link/../x").code == 0
+        ran = tool("get", server.url(), "-o", "nowhere/../y")
+    assert (tool.folder / "there" / "x").read_bytes() == pattern(SIZE)
+    assert sorted(os.listdir(tool.folder / "there")) == ["below", "x"]
+    assert os.listdir(tool.folder / "here") == ["link"]
+    assert ran.code == 6
+    assert "No such file" in ran.complaint
+
+
+@pytest.mark.parametrize("name", ["x.part", "x.part.tmp", "x.part.sums"])
+def test_a_name_that_belongs_to_another_file_is_refused(tool: Tool, name: str) -> None:
+    with Server(b"x") as server:
+        ran = tool("get", server.url(), "-o", name)
+        assert server.requests == []
+    assert ran.code == 2
+    assert ".part" in ran.complaint
+
+
+def test_without_a_home_there_is_no_cache(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(*_: object, **__: object) -> str:
+        raise RuntimeError("Could not determine home directory.")  # as pathlib has it
+
+    monkeypatch.delenv("SMARTREMOTE_CACHE_DIR")
+    monkeypatch.setattr("platformdirs.user_cache_dir", homeless)
+    with Server(Patterned(SIZE)) as server:
+        assert tool("get", server.url()).code == 0
+        ran = tool("cat", server.url())
+        assert ran.code == 6
+        assert "no home" in ran.complaint and "--no-cache" in ran.err
+        assert tool("cat", server.url(), "--no-cache").out == pattern(SIZE)
+    assert tool.read() == pattern(SIZE)
+
+
+def test_a_file_that_may_not_be_read_is_local_trouble(tool: Tool) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    tool.write("file.bin", b"secret").chmod(0)
+    with Server(Patterned(SIZE)) as server:
+        assert tool("get", server.url()).code == 6
+        assert tool("get", server.url(), "-o", "file.bin").code == 6
+
+
 def test_a_folder_that_takes_no_files_is_a_local_error(tool: Tool) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write anywhere")

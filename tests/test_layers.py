@@ -109,6 +109,16 @@ def title(file: Path) -> str:
     return ".".join(parts_of(file))
 
 
+def test_nothing_is_imported_before_ctrl_c_is_caught() -> None:
+    """What takes its time would be a traceback; `-S` leaves out what Python itself imports at its start."""
+    script = (
+        "import sys; before = set(sys.modules); import smartremote_cli; print(*set(sys.modules) - before)"
+    )
+    words = [sys.executable, "-S", "-c", script]
+    done = subprocess.run(words, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"smartremote_cli", "__future__"}
+
+
 @pytest.mark.parametrize("file", FILES, ids=title)
 def test_a_module_imports_only_from_its_left(file: Path) -> None:
     module = module_of(file)

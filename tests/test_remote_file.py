@@ -39,6 +39,45 @@ DATA = pattern(SIZE)
 # --- as Python's own files ---
 
 
+def test_what_somebody_cut_off_is_fetched_again_and_never_read_as_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    with Server(DATA) as server, manager(tmp_path) as m:
+        with m.open_to(server.url(), str(path)) as f:
+            assert f.read_at(MIB, SIZE) == DATA[MIB:]
+            f.save_part()
+            os.truncate(path, 3 * MIB)
+            with pytest.raises(errors.LocalError):
+                f.read_at(4 * MIB, 100)
+            with pytest.raises(errors.LocalError):
+                f.read_at(0, 100)
+            assert f.read_at(0, 100) == DATA[:100]
+            assert f.read_at(4 * MIB, 100) == DATA[4 * MIB :][:100]
+            f.complete()
+        assert path.read_bytes() == DATA
+
+
+def test_doubts_may_come_while_a_reader_waits_for_the_first_answer(tmp_path: Path) -> None:
+    gate = threading.Event()
+    with (
+        Server(DATA) as server,
+        manager(tmp_path) as m,
+        m.open_to(server.url(), str(tmp_path / "file.bin")) as f,
+    ):
+        f.complete()
+        f.invalidate(0, 1)
+        server.reset_log()
+        server.faults += [faults.hold(gate, where="before")]
+
+        def doubt() -> None:
+            wait_until(lambda: server.requests)
+            f.invalidate(3 * MIB, 1)
+            f.save_part()
+            gate.set()
+
+        assert in_threads(lambda: f.read_at(0, 100), doubt) == [DATA[:100], None]
+        assert f.read_at(0, SIZE) == DATA
+
+
 def test_it_is_opened_read_and_closed_as_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTREMOTE_CACHE_DIR", str(tmp_path / "cache"))
     with Server(DATA) as server, nothing_left_behind():

@@ -423,6 +423,25 @@ def make_device(path: Path) -> None:
         pytest.skip("devices can only be made by root")
 
 
+def test_an_old_file_that_cannot_be_replaced_gets_no_record(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder like /tmp, and a file of somebody else's: with a record beside it, it would be taken for ours."""
+    unlink = os.unlink
+
+    def unlink_others(name: str) -> None:
+        if name == str(path):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        unlink(name)
+
+    path.write_bytes(b"precious")
+    monkeypatch.setattr(os, "unlink", unlink_others)
+    with pytest.raises(LocalError):
+        begin(path, overwrite=True)
+    assert names(path.parent) == ["file.bin"]
+    assert path.read_bytes() == b"precious"
+
+
 KINDS: list[Callable[[Path], None]] = [make_folder, make_fifo, make_device]
 
 

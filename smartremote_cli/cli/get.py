@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from ..urls import BESIDE
 from .options import (
     cache_of,
     display_options,
@@ -24,7 +25,7 @@ from .options import (
 @click.option(
     "-o",
     "--output",
-    type=click.Path(),
+    type=click.Path(readable=False),
     metavar="FILE",
     help="Write to FILE, not to the server's name for it.",
 )
@@ -38,8 +39,8 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
         raise UsageError("--output", "get writes to a file", hint="for standard output: smartremote cat URL")
     if output == "":
         raise UsageError("--output", "an empty name")
-    if output is not None and output.endswith(".part"):
-        raise UsageError("--output", "names that end in .part are those of part records")
+    if output is not None and output.endswith(BESIDE):
+        raise UsageError("--output", f"names that end in {' or '.join(BESIDE)} are those of part records")
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..download import Checksum, Download, Wishes, check_output
         from ..events import Notice

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from ..errors import UsageError
+from ..errors import LocalError, UsageError
 from ..sizes import parse_size
 
 if TYPE_CHECKING:
@@ -258,7 +258,12 @@ def cache_of(options: dict[str, Any]) -> Cache | None:
         if options.get("offline"):
             raise UsageError("--offline", "uses the cache alone, which --no-cache forbids")
         return None
-    folder = options.get("cache_dir") or default_folder()
+    try:
+        folder = options.get("cache_dir") or default_folder()
+    except LocalError:
+        if "no_cache" in options:
+            raise
+        return None  # it is not what this command is about
     return Cache(folder, parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
 
 
