@@ -23,9 +23,8 @@ from .storage import LocalCopy
 from .sums import sums_path
 
 DEFAULT_SIZE = 2 * 1024**3
-_LONGEST_WHOLE = (
-    2 * 1024**2
-)  # bytes of a record: one that holds 2^32 blocks in a row has less than half of that
+# Bytes of a complete file's record: one of 2^32 blocks has less than half of that.
+_LONGEST_WHOLE = 2 * 1024**2
 
 
 class StaleEntryError(LocalError):

@@ -138,8 +138,8 @@ class DataFile:
 
     def check_length(self) -> None:
         """Raise when it is shorter than it ever was."""
-        size = os.fstat(self._descriptor).st_size
-        if size < self._least:
+        size = self.cut_to
+        if size is not None:
             why = f"the file was cut to {size} bytes while it was being filled"
             raise LocalError(self._path, why, hint=_AGAIN)
 

@@ -1,6 +1,6 @@
 """What an answer means for a transfer under way: take its body, ask otherwise, start over, or give up.
 
-`headers.read_answer` says what an answer promises by itself. Here it is held against what is known of the
+`answers.read_answer` says what an answer promises by itself. Here it is held against what is known of the
 resource from earlier answers. Values in, a verdict out; the engine does what the verdict says.
 """
 

@@ -99,6 +99,7 @@ WRONG = {
     "a proxy that is none": (("get", URL, "--proxy", "gopher://127.0.0.1:1"), 2),
     "a port of a proxy that is none": (("get", URL, "--proxy", "http://127.0.0.1:99999"), 2),
     "a proxy without host": (("get", URL, "--proxy", "http://"), 2),
+    "a host that is spelt wrong": (("get", "http://xn--/x"), 2),
     "negative retries": (("cat", URL, "--retries", "-1"), 2),
     "an unknown answer to changes": (("get", URL, "--on-change", "panic"), 2),
     "an unknown kind of progress": (("get", URL, "--progress", "loud"), 2),
