@@ -11,7 +11,7 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     # Imports make many objects and no garbage: to look for it would be a tenth of the start.
-    gc.set_threshold(10_000)
+    gc.set_threshold(100_000)
     from .cli import main
 
     main()

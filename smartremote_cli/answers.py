@@ -24,7 +24,7 @@ MOST_SKIPPED = 1024 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 
-_UNSATISFIED = re.compile(r"bytes \*/(\d{1,19})", re.ASCII | re.IGNORECASE)
+_UNSATISFIED = r"(?ai:bytes \*/(\d{1,19}))"
 
 _DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 
@@ -123,7 +123,7 @@ def read_answer(status: int, headers: Headers, asked: Asked) -> Answer:
             return PreconditionFailed()
         case 416:
             ranges = headers.all("content-range")
-            named = _UNSATISFIED.fullmatch(ranges[0]) if len(ranges) == 1 else None
+            named = re.fullmatch(_UNSATISFIED, ranges[0]) if len(ranges) == 1 else None
             size = int(named[1]) if named else None
             return Unsatisfiable(size if size is None or size <= MAX_SIZE else None)
         case _ if 200 <= status < 400:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .headers import Headers
 
 _KNOWN = {"sha-512": "sha512", "sha-256": "sha256"}  # the strongest first
-_MEMBER = re.compile(r"\s*([A-Za-z0-9-]+)\s*=\s*(:?)([A-Za-z0-9+/]+={0,2})(:?)\s*(?:;[^,]*)?", re.ASCII)
+_MEMBER = r"(?a:\s*([A-Za-z0-9-]+)\s*=\s*(:?)([A-Za-z0-9+/]+={0,2})(:?)\s*(?:;[^,]*)?)"
 
 
 class Digest(NamedTuple):
@@ -46,7 +46,7 @@ def _strongest(headers: Headers, field: str) -> Digest | None:
     found: dict[str, bytes] = {}
     for value in headers.all(field):
         for member in value.split(","):
-            match = _MEMBER.fullmatch(member)
+            match = re.fullmatch(_MEMBER, member)
             name = match[1].lower() if match else ""
             if match is None or name not in _KNOWN or match[2] != match[4]:
                 continue

@@ -7,11 +7,10 @@ while a lock is held, and must return quickly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """The first believed answer came: the size (None while unknown) and what was held before."""
 
     name: str
@@ -19,8 +18,7 @@ class Started:
     bytes_present: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retrying:
+class Retrying(NamedTuple):
     """An attempt failed and another will follow after *pause* seconds."""
 
     why: str
@@ -28,16 +26,14 @@ class Retrying:
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """Something a person should know: a coded body, a weak validator. *detail* ones are for -v only."""
 
     text: str
     detail: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The state of a transfer at one instant; read by displays at their own pace, not sent as an event."""
 
     bytes_present: int

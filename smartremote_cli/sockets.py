@@ -34,9 +34,7 @@ _CHUNK = 64 * 1024
 
 # A header field as RFC 9110, 5 has it, and how lines that are none are told from those that must not be lost.
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\x0b\x0c\r]*")
-_WEIGHTY = re.compile(
-    rb"\s*(content-|transfer-encoding|etag|last-modified|location|connection|\S*digest)", re.IGNORECASE
-)
+_WEIGHTY = rb"(?i:\s*(content-|transfer-encoding|etag|last-modified|location|connection|\S*digest))"
 
 
 class GarbledError(ConnectionError):
@@ -292,7 +290,7 @@ def readable(head: bytes) -> bytes:
         field = line.removesuffix(b"\r")
         # A line that begins with a blank continues the one before (obs-fold).
         if not field.startswith((b" ", b"\t")) or len(kept) == 1:
-            drops = bool(field) and not _FIELD.fullmatch(field) and not _WEIGHTY.match(field)
+            drops = bool(field) and not _FIELD.fullmatch(field) and not re.match(_WEIGHTY, field)
         if not drops:
             kept.append(line)
     return b"\n".join(kept)

@@ -6,7 +6,7 @@ import re
 
 # What can act on a terminal or reorder what is shown: C0, DEL and C1 controls, line and paragraph separators,
 # the bidirectional controls ("Trojan Source", CVE-2021-42574), and surrogates, which no encoding can print.
-_ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_ACTIVE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def printable(text: str) -> str:
@@ -19,7 +19,7 @@ def printable(text: str) -> str:
     """
     if text.isprintable():  # by far the usual case, and a tenth of the cost
         return text
-    return _ACTIVE.sub(_shown, text)
+    return re.sub(_ACTIVE, _shown, text)
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -15,9 +15,9 @@ _LONGEST_DISPOSITION = 4096  # more than the longest name takes; what follows wo
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d+)?", re.ASCII)
-_PARAMETER = re.compile(r"""([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))""", re.DOTALL)
-_EXTENDED = re.compile(r"([\w!#$&+^`{}~-]+)'[^']*'(\S+)", re.ASCII)
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_PARAMETER = r"""(?s:([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*)))"""
+_EXTENDED = r"(?a:([\w!#$&+^`{}~-]+)'[^']*'(\S+))"
+_RESERVED = r"(?i:(con|prn|aux|nul|com\d|lpt\d)(\..*)?)"
 
 
 def check_url(url: str) -> str:
@@ -98,9 +98,9 @@ def file_name(url: str, disposition: str | None) -> str:
 
 
 def _from_disposition(value: str) -> str:
-    found = _PARAMETER.findall(value[:_LONGEST_DISPOSITION])
+    found = re.findall(_PARAMETER, value[:_LONGEST_DISPOSITION])
     given = {name.lower(): (quoted, plain) for name, quoted, plain in reversed(found)}
-    extended = _EXTENDED.fullmatch("".join(given.get("filename*", ("", ""))).strip())
+    extended = re.fullmatch(_EXTENDED, "".join(given.get("filename*", ("", ""))).strip())
     if extended:
         try:
             return unquote(extended[2], encoding=extended[1], errors="strict")
@@ -121,7 +121,7 @@ def _as_utf8(text: str) -> str:
 def _harmless(candidate: str) -> str:
     name = re.split(r"[/\\]", candidate)[-1]
     name = "".join(char if char.isprintable() else "_" for char in name).lstrip("-. ").rstrip(". ")
-    if _RESERVED.fullmatch(name):
+    if re.fullmatch(_RESERVED, name):
         name = f"_{name}"
     stem, dot, suffix = name.rpartition(".")
     if not stem or len(suffix.encode()) > _LONGEST_SUFFIX:

@@ -168,3 +168,17 @@ def test_what_needs_no_network_does_not_load_it(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )
     assert loaded.stdout.split() == []
+
+
+def test_httpx_is_loaded_without_what_nobody_looks_into() -> None:
+    unused = "httpx._main", "rich", "pygments", "anyio", "certifi", "idna", "socksio"
+    code = (
+        f"import sys, smartremote_cli.transport; print(*sorted(set({unused!r}) & set(sys.modules)))\n"
+        "import httpcore, httpx; httpcore.default_ssl_context()\n"  # which asks certifi
+        "assert httpx.URL('http://xn--bcher-kva.de').host == 'bücher.de'\n"
+        "import certifi; assert certifi.__spec__"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    assert loaded.stdout.split() == []
