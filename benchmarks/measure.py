@@ -1,8 +1,9 @@
 """Measuring commands against each other: in turn, round after round, compared within the round.
 
 Seconds vary from machine to machine and from minute to minute; what two commands took right after one another
-has a ratio that travels. So every round runs every command once, each round begins with another of them, and what is
-reported is the median of the rounds' ratios.
+has a ratio that travels. So every round runs every command once, and what is reported is the median of the rounds'
+ratios. What ran just before leaves its traces in caches and clocks: so every other round goes the other way round, and
+each two rounds begin with another command.
 """
 
 from __future__ import annotations
@@ -90,12 +91,12 @@ def ratio(of: Quantity, mine: Outcome, other: Outcome) -> float | None:
 
 
 def measure(jobs: Sequence[Job], rounds: int, environment: Mapping[str, str]) -> list[Outcome]:
-    """Run every job once a round, beginning with another one each time. A job that fails is left out from then on."""
+    """Run every job once a round, in an order that changes. A job that fails is left out from then on."""
     samples: dict[str, list[Sample]] = {job.label: [] for job in jobs}
     failures: dict[str, str] = {}
     for number in range(rounds):
-        turn = number % len(jobs)
-        for job in [*jobs[turn:], *jobs[:turn]]:
+        turn = number // 2 % len(jobs)
+        for job in [*jobs[turn:], *jobs[:turn]][:: -1 if number % 2 else 1]:
             if job.label not in failures:
                 try:
                     samples[job.label].append(run(job, environment))
