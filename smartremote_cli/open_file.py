@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from .blocks import MAX_SIZE, BlockMap
+from .copies import Copy
 from .engine import Transfer
 from .errors import ClosedError, PastEndError, RemoteChangedError, SmartRemoteError
 from .events import Listener, Snapshot
@@ -150,9 +151,10 @@ class OpenFile:
                 try:
                     with session.learning(transfer):
                         self._fetch_all(transfer, listener)
-                except ClosedError:  # maybe only because another thread saw first that all is here
-                    if session.whole_copy() is None:
+                except ClosedError:
+                    if session.uses(transfer):
                         raise
+                    continue  # another thread saw first that all was here
                 if isinstance(transfer.copy, MemoryCopy):
                     break
                 session.settle(transfer)
@@ -220,16 +222,30 @@ class OpenFile:
                     return None
                 session.read_ahead(transfer, wanted)
         self._last_read = time.monotonic()
-        data = copy.read(wanted)
-        return data if len(data) == len(wanted) else None
+        data = self._read_over(copy, lambda: copy.read(wanted))
+        return data if data is not None and len(data) == len(wanted) else None
 
     def _fetch(self, wanted: ByteRange, is_closed: Callable[[], bool]) -> bytes | None:
         """Return the bytes of *wanted*, fetched where they are missing; None when they were let go of again."""
-        session = self._session
-        copy = session.whole_copy()
+        copy = self._session.whole_copy()
         if copy is not None:
-            return copy.read(wanted)
-        transfer = session.current(wanted)
+            return self._read_over(copy, lambda: copy.read(wanted))
+        transfer = self._session.current(wanted)
+        return self._read_over(transfer, lambda: self._fetch_over(transfer, wanted, is_closed))
+
+    def _read_over(self, part: Copy | Transfer, read: Callable[[], bytes | None]) -> bytes | None:
+        """Return what *read* returns; None when another thread has had *part* replaced, and closed, meanwhile."""
+        try:
+            return read()
+        except ClosedError:
+            if self._session.uses(part):
+                raise
+            return None
+
+    def _fetch_over(
+        self, transfer: Transfer, wanted: ByteRange, is_closed: Callable[[], bool]
+    ) -> bytes | None:
+        session = self._session
         with session.learning(transfer):
             try:
                 identity = transfer.open()

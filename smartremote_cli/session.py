@@ -71,6 +71,12 @@ class Session:
         if self.closed:
             raise ClosedError(self.remote.name, "I/O operation on closed file")
 
+    def uses(self, part: Copy | Transfer) -> bool:
+        """Return whether *part* is still this one's own; another thread may have had it replaced meanwhile."""
+        with self.lock:
+            self.check_open()
+            return part is self.copy or part is self.transfer
+
     def current(self, wanted: ByteRange) -> Transfer:
         """Return the transfer under way, else a new one that asks for *wanted* first."""
         while True:

@@ -20,6 +20,9 @@ import pytest
 import smartremote_cli as smartremote
 from smartremote_cli import DownloadManager, RemoteFile, errors
 from smartremote_cli.blocks import BLOCK
+from smartremote_cli.engine import Transfer
+from smartremote_cli.ranges import ByteRange
+from smartremote_cli.session import Session
 from tests import faults
 from tests.library import (
     asked_for,
@@ -521,6 +524,29 @@ def test_invalidated_blocks_are_fetched_again_when_read(tmp_path: Path, kind: st
             f.invalidate(MIB, 1)
             assert f.read_at(MIB, 10) == DATA[MIB : MIB + 10]
             assert set(blocks_sent(server)) == {MIB // BLOCK}
+
+
+@pytest.mark.parametrize("ask", ["read", "complete"])
+def test_who_is_overtaken_by_completion_and_invalidation_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    path = tmp_path / "file.bin"
+    with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), path) as f:
+        f.read(1)
+        current = Session.current
+
+        def overtaken(session: Session, wanted: ByteRange) -> Transfer:
+            transfer = current(session, wanted)
+            monkeypatch.undo()
+            f.complete()  # as by other threads, between two lines of this one
+            f.invalidate(2 * MIB, 1)
+            return transfer
+
+        monkeypatch.setattr(Session, "current", overtaken)
+        if ask == "read":
+            assert f.read_at(2 * MIB, 10) == DATA[2 * MIB :][:10]
+        f.complete()
+        assert path.read_bytes() == DATA and not os.path.exists(f"{path}.part")
 
 
 def test_a_file_that_was_complete_before_can_be_invalidated(tmp_path: Path) -> None:
