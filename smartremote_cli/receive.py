@@ -200,9 +200,9 @@ class Receiver:
         assert state.opened is not None and state.ledger is not None
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
-        if not state.streaming or state.is_strict or not overrules:
-            raise VersionsMixed(why, disputed=True)
         with state.cond:
+            if not state.streaming or state.is_strict or not overrules:
+                raise VersionsMixed(why, disputed=True)
             self._forget(ByteRange(part.start, MAX_SIZE))
             claim.position = min(claim.position, part.start)
             snapshot = state.snapshot()
@@ -211,7 +211,14 @@ class Receiver:
 
     def _differs(self, part: ByteRange, data: memoryview) -> bool:
         held = self._state.copy.read(part)
-        return held != data and len(held) == len(part)  # fewer: a copy in memory has let go of them
+        if len(held) == len(part):
+            return held != data
+        # A copy in memory has let go of some blocks meanwhile. The others are held, and count.
+        edge = (part.start // BLOCK + 1) * BLOCK
+        if part.stop <= edge:
+            return False
+        first, rest = ByteRange(part.start, edge), ByteRange(edge, part.stop)
+        return self._differs(first, data[: len(first)]) or self._differs(rest, data[len(first) :])
 
     def _take_back(self, claim: Claim, start: int) -> None:
         """Hold nothing any more that an answer from *start* on has brought for *claim*."""

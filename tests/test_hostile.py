@@ -10,30 +10,36 @@ import gzip
 import hashlib
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Literal, cast
 
 import pytest
 from pyroaring import BitMap
 
 from smartremote_cli.blocks import BLOCK
 from smartremote_cli.download import Checksum, Download, Wishes
+from smartremote_cli.engine import Transfer
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.events import Event
 from smartremote_cli.identity import Identity
 from smartremote_cli.leftovers import load_record
+from smartremote_cli.memory_copy import MemoryCopy
 from smartremote_cli.ranges import ByteRange
 from smartremote_cli.reading import Reader
+from smartremote_cli.receive import Receiver
 from smartremote_cli.remote import Remote
-from smartremote_cli.state import Policy
+from smartremote_cli.state import Policy, State
 from smartremote_cli.storage import LocalCopy
 from smartremote_cli.transport import Options, Transport
 from tests import faults
+from tests.library import wait_until
 from tests.proxy import Proxy
 from tests.server import (
     Certificates,
@@ -787,6 +793,50 @@ def test_right_or_refused(each: Row, resumed: bool, tmp_path: Path) -> None:
 
 
 # --- cat: what is printed is of one version, to the last byte before an error ---
+
+
+def test_bytes_that_are_about_to_be_replaced_are_not_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader comes between the look whether anybody has read the first answer's bytes and their end."""
+    delivered: list[bytes] = []
+    strict: Callable[[State], bool] = vars(State)["is_strict"].fget
+
+    def overtaken(state: State) -> bool:
+        found = strict(state)
+        if sys._getframe(1).f_code.co_name == "_compare" and reader.transfer is not None:
+            other = threading.Thread(target=deliver, args=(reader.transfer,))
+            other.start()
+            other.join(0.2)
+        return found
+
+    def deliver(transfer: Transfer) -> None:
+        part = ByteRange(0, BLOCK)
+        delivered.append(transfer.copy.read(part) if transfer.deliver(part) else b"")
+
+    monkeypatch.setattr(State, "is_strict", property(overtaken))
+    with Server(Resource(CONTENT, etag=None, last_modified=None)) as server:
+        server.faults += [
+            faults.call(swap(Resource(Patterned(SIZE, seed=2), None, None)), when=nth(2)),
+            faults.ignore_range(when=after(1)),
+        ]
+        with Transport(Options(netrc=False)) as transport:
+            reader = Reader(Remote(server.url(), transport), None, policy=Policy(8, 3))
+            assert reader.open(0, None) == SIZE
+            assert reader.transfer is not None
+            reader.transfer.ensure()
+            wait_until(lambda: delivered)
+            assert set(delivered) <= {b"", TWO[:BLOCK]}
+            assert reader.read(ByteRange(0, SIZE)) == TWO
+            reader.close()
+
+
+def test_what_was_let_go_of_does_not_hide_that_the_rest_differs() -> None:
+    part = ByteRange(1000, 4 * BLOCK)
+    copy = MemoryCopy(Identity(SIZE))
+    copy.write(0, memoryview(ONE[: part.stop]))
+    copy.forget(ByteRange(0, BLOCK))
+    receiver = Receiver(cast(State, SimpleNamespace(copy=copy)), "x", None, 1.0)
+    assert not receiver._differs(part, memoryview(ONE)[part.start : part.stop])
+    assert receiver._differs(part, memoryview(TWO)[part.start : part.stop])
 
 
 @pytest.mark.parametrize("each", TOLD)
