@@ -24,6 +24,7 @@ MOST_SKIPPED = 1024 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 
+# Compiled when it is first used, which is seldom: to compile all patterns takes its time at every start.
 _UNSATISFIED = r"(?ai:bytes \*/(\d{1,19}))"
 
 _DIGITS = re.compile(r"\d{1,19}", re.ASCII)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from .headers import Headers
 
 _KNOWN = {"sha-512": "sha512", "sha-256": "sha256"}  # the strongest first
+# Compiled when it is first used: few servers send digests.
 _MEMBER = r"(?a:\s*([A-Za-z0-9-]+)\s*=\s*(:?)([A-Za-z0-9+/]+={0,2})(:?)\s*(?:;[^,]*)?)"
 
 

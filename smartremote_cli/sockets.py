@@ -34,6 +34,7 @@ _CHUNK = 64 * 1024
 
 # A header field as RFC 9110, 5 has it, and how lines that are none are told from those that must not be lost.
 _FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\x0b\x0c\r]*")
+# Compiled when it is first used: few servers send such lines.
 _WEIGHTY = rb"(?i:\s*(content-|transfer-encoding|etag|last-modified|location|connection|\S*digest))"
 
 

@@ -6,6 +6,7 @@ import re
 
 # What can act on a terminal or reorder what is shown: C0, DEL and C1 controls, line and paragraph separators,
 # the bidirectional controls ("Trojan Source", CVE-2021-42574), and surrogates, which no encoding can print.
+# Compiled when it is first used: most text is harmless.
 _ACTIVE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 

@@ -15,6 +15,7 @@ _LONGEST_DISPOSITION = 4096  # more than the longest name takes; what follows wo
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d+)?", re.ASCII)
+# These are compiled when they are first used: many runs have no use for them.
 _PARAMETER = r"""(?s:([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*)))"""
 _EXTENDED = r"(?a:([\w!#$&+^`{}~-]+)'[^']*'(\S+))"
 _RESERVED = r"(?i:(con|prn|aux|nul|com\d|lpt\d)(\..*)?)"
