@@ -18,9 +18,9 @@ from pathlib import Path
 
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import BLOCK, BlockMap
-from smartremote_cli.identity import Identity
-from smartremote_cli.storage import LocalCopy
+from smartremote_cli.core.blocks import BLOCK, BlockMap
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.local_copy import LocalCopy
 
 TIMES = 7
 PARTS = 8

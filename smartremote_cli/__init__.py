@@ -20,12 +20,12 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False  # as typing has it, which takes its time to import: Ctrl-C is not caught yet
 if TYPE_CHECKING:
     from . import errors
-    from .blocks import BlockMap
+    from .core.blocks import BlockMap
+    from .core.ranges import ByteRange
     from .events import Snapshot
-    from .manager import DownloadManager, open
-    from .ranges import ByteRange
-    from .remote_file import RemoteFile
-    from .transport import Options
+    from .library.manager import DownloadManager, open
+    from .library.remote_file import RemoteFile
+    from .wire.transport import Options
 
 __all__ = [
     "BlockMap",
@@ -40,13 +40,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BlockMap": "blocks",
-    "ByteRange": "ranges",
-    "DownloadManager": "manager",
-    "Options": "transport",
-    "RemoteFile": "remote_file",
+    "BlockMap": "core.blocks",
+    "ByteRange": "core.ranges",
+    "DownloadManager": "library.manager",
+    "Options": "wire.transport",
+    "RemoteFile": "library.remote_file",
     "Snapshot": "events",
-    "open": "manager",
+    "open": "library.manager",
 }
 
 

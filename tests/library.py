@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from smartremote_cli import DownloadManager
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.headers import Headers
-from smartremote_cli.planner import SEAM
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.plan.planner import SEAM
+from smartremote_cli.protocol.headers import Headers
 from tests.server import Server
 
 PATIENCE = 30.0  # seconds for what is expected to happen soon

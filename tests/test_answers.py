@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.answers import (
+from smartremote_cli.core.blocks import MAX_SIZE
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.protocol.answers import (
     EVERYTHING,
     MOST_SKIPPED,
     Answer,
@@ -23,10 +25,8 @@ from smartremote_cli.answers import (
     Whole,
     read_answer,
 )
-from smartremote_cli.blocks import MAX_SIZE
-from smartremote_cli.headers import Headers, coding_of
-from smartremote_cli.identity import Identity
-from smartremote_cli.ranges import ByteRange
+from smartremote_cli.protocol.headers import Headers, coding_of
+from smartremote_cli.protocol.identity import Identity
 from tests.library import fields
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import BLOCK, MAX_BLOCKS, MAX_SIZE, BlockMap, blocks_in
-from smartremote_cli.ranges import ByteRange
+from smartremote_cli.core.blocks import BLOCK, MAX_BLOCKS, MAX_SIZE, BlockMap, blocks_in
+from smartremote_cli.core.ranges import ByteRange
 
 MOST = 12  # blocks of the model's resource
 

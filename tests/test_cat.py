@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.cache import Cache
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.store.cache import Cache
 from tests import faults
 from tests.nginx import nginx_or_skip
 from tests.server import Patterned, Resource, Server, pattern
@@ -142,7 +142,7 @@ def bounds(offset: int, length: int | None, size: int) -> tuple[int, int]:
 def test_exactly_the_bytes_that_were_asked_for(
     tool: Tool, offset: str, length: str | None, extra: tuple[str, ...]
 ) -> None:
-    from smartremote_cli.sizes import parse_size
+    from smartremote_cli.core.sizes import parse_size
 
     first, stop = bounds(
         parse_size(offset, signed=True), None if length is None else parse_size(length), SIZE

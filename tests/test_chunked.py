@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.chunked import LONGEST_LINE, LONGEST_TRAILERS, ChunkError, Chunks
+from smartremote_cli.protocol.chunked import LONGEST_LINE, LONGEST_TRAILERS, ChunkError, Chunks
 
 
 def coded(

@@ -13,7 +13,7 @@ import pytest
 
 import smartremote_cli
 from smartremote_cli import cli
-from smartremote_cli.transport import Transport
+from smartremote_cli.wire.transport import Transport
 from tests import faults
 from tests.archives import bare_archive
 from tests.proxy import Proxy
@@ -229,7 +229,7 @@ def test_a_defect_outside_the_threads_is_one_line_too(tool: Tool, monkeypatch: p
     def fail(*arguments: object, **named: object) -> None:
         raise ZeroDivisionError("of a test")
 
-    monkeypatch.setattr("smartremote_cli.download.Download.run", fail)
+    monkeypatch.setattr("smartremote_cli.library.download.Download.run", fail)
     ran = tool("get", URL)
     assert ran.code == 1
     assert "ZeroDivisionError: of a test" in ran.complaint

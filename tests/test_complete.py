@@ -12,9 +12,9 @@ from collections.abc import Callable
 import pytest
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.identity import Identity
-from smartremote_cli.part import Record, encode
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.part import Record, encode
 from tests import faults
 from tests.server import Fault, Patterned, Resource, Server, pattern
 from tests.tool import Tool

@@ -206,7 +206,7 @@ def test_completing_a_word_imports_neither_http_nor_the_display(folder: Path, wo
     )
     imported = {row.rpartition("|")[2].strip() for row in answer.stderr.splitlines()}
     assert "click" in imported
-    unwanted = {"httpx", "httpcore", "rich", "smartremote_cli.engine", "smartremote_cli.transport"}
+    unwanted = {"httpx", "httpcore", "rich", "smartremote_cli.transfer", "smartremote_cli.wire"}
     assert not imported & unwanted
     assert answer.stdout.strip()
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 from pyroaring import BitMap
 
-from smartremote_cli import files
-from smartremote_cli.blocks import BLOCK, MAX_SIZE, BlockMap
-from smartremote_cli.cache import Cache
+from smartremote_cli.core.blocks import BLOCK, MAX_SIZE, BlockMap
+from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import DamagedError
-from smartremote_cli.identity import Identity
-from smartremote_cli.leftovers import load_record
-from smartremote_cli.part import Record, decode, encode
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.storage import LocalCopy
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store import files
+from smartremote_cli.store.cache import Cache
+from smartremote_cli.store.leftovers import load_record
+from smartremote_cli.store.local_copy import LocalCopy
+from smartremote_cli.store.part import Record, decode, encode
 from tests import faults, power
 from tests.server import Resource, Server, pattern
 from tests.tool import Tool
@@ -296,7 +296,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(params=["marks", "no marks"])
 def marks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     if request.param == "no marks":
-        monkeypatch.setattr("smartremote_cli.storage.mark", lambda descriptor: None)
+        monkeypatch.setattr("smartremote_cli.store.local_copy.mark", lambda descriptor: None)
     return bool(request.param == "marks")
 
 
@@ -509,7 +509,7 @@ def test_a_cut_finds_a_record_that_is_saved_before_its_data(
 def test_a_cut_finds_a_record_that_goes_before_the_data_is_synced(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smartremote_cli.storage.mark", lambda descriptor: None)
+    monkeypatch.setattr("smartremote_cli.store.local_copy.mark", lambda descriptor: None)
     with power.recorded(folder, monkeypatch) as disk:
         told = Story(folder / "file.bin", disk)
         told.begin()

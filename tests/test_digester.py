@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from smartremote_cli.digester import Digester
-from smartremote_cli.engine import Transfer
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.remote import Remote
-from smartremote_cli.state import Policy
-from smartremote_cli.targets import MemoryTarget, first_of_nothing
-from smartremote_cli.transport import Transport
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.store.targets import MemoryTarget, first_of_nothing
+from smartremote_cli.transfer.digester import Digester
+from smartremote_cli.transfer.state import Policy
+from smartremote_cli.transfer.transfer import Transfer
+from smartremote_cli.wire.remote import Remote
+from smartremote_cli.wire.transport import Transport
 from tests import faults
 from tests.library import nothing_left_behind, wait_until
 from tests.server import Server, pattern

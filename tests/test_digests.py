@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.digests import of_content, of_resource
-from smartremote_cli.headers import Headers
+from smartremote_cli.protocol.digests import of_content, of_resource
+from smartremote_cli.protocol.headers import Headers
 
 DATA = b"some bytes"
 SHA256 = b64encode(hashlib.sha256(DATA).digest()).decode()

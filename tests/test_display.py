@@ -21,19 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.display import BarFace, Output, Progress, ShownProgress, make_progress
+from smartremote_cli.cli.progress.display import BarFace, Output, Progress, ShownProgress, make_progress
+from smartremote_cli.cli.progress.lines import JsonFace, Pace, PlainFace, fitting, resampled
+from smartremote_cli.core.sizes import duration_text, size_text, speed_text
 from smartremote_cli.errors import IncompleteError
 from smartremote_cli.events import Notice, Retrying, Snapshot, Started
-from smartremote_cli.progress_lines import (
-    JsonFace,
-    Pace,
-    PlainFace,
-    duration_text,
-    fitting,
-    resampled,
-    size_text,
-    speed_text,
-)
 
 MIB = 1 << 20
 ROOT = Path(__file__).parent.parent
@@ -529,7 +521,7 @@ def test_an_unknown_mode_is_refused() -> None:
 def test_without_a_bar_rich_is_never_imported() -> None:
     code = (
         "import sys\n"
-        "from smartremote_cli.display import make_progress\n"
+        "from smartremote_cli.cli.progress.display import make_progress\n"
         "from smartremote_cli.events import Snapshot\n"
         "watch = lambda: Snapshot(0, 0, 0)\n"
         "for mode in ('plain', 'json', 'none'):\n"
@@ -551,7 +543,7 @@ if "background" in sys.argv:
     if child := os.fork():
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     os.setpgid(0, 0)
-from smartremote_cli.display import make_progress
+from smartremote_cli.cli.progress.display import make_progress
 from smartremote_cli.events import Notice, Snapshot, Started
 looks = 0
 def watch():

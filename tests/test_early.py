@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.early import Early
-from smartremote_cli.sockets import Wire
-from smartremote_cli.tls import Trust
-from smartremote_cli.wires import Wires
+from smartremote_cli.wire.connection import Wire
+from smartremote_cli.wire.preconnect import Early
+from smartremote_cli.wire.tls import Trust
+from smartremote_cli.wire.wires import Wires
 from tests.proxy import Proxy
 from tests.server import Certificates, Server, unused_port
 from tests.tool import PATIENCE, Tool

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from smartremote_cli import DownloadManager, Options, errors
-from smartremote_cli.answers import Asked
-from smartremote_cli.attempts import Attempts
-from smartremote_cli.engine import Transfer
-from smartremote_cli.fetch import Fetcher
-from smartremote_cli.ledger import Claim
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.storage import LocalCopy
-from smartremote_cli.transport import Response
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.plan.ledger import Claim
+from smartremote_cli.protocol.answers import Asked
+from smartremote_cli.store.local_copy import LocalCopy
+from smartremote_cli.transfer.attempts import Attempts
+from smartremote_cli.transfer.transfer import Transfer
+from smartremote_cli.transfer.worker import Fetcher
+from smartremote_cli.wire.response import Response
 from tests import faults
 from tests.library import in_threads, manager, wait_until
 from tests.server import Patterned, Resource, Server, pattern

@@ -23,7 +23,7 @@ fsspec = pytest.importorskip("fsspec", reason="FSSPEC IS MISSING: pip install sm
 
 from fsspec.tests import abstract  # noqa: E402
 
-from smartremote_cli import filesystem  # noqa: E402
+from smartremote_cli.library import filesystem  # noqa: E402
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 12_345

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.part import decode
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.store.part import decode
 from tests import faults
 from tests.nginx import nginx_or_skip
 from tests.server import Fault, Patched, Patterned, Resource, Server, pattern

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.headers import Headers, parse_date, retry_after
+from smartremote_cli.protocol.headers import Headers, parse_date, retry_after
 from tests.library import fields
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"

@@ -23,21 +23,21 @@ from typing import Literal, cast
 import pytest
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.download import Checksum, Download, Wishes
-from smartremote_cli.engine import Transfer
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.events import Event
-from smartremote_cli.identity import Identity
-from smartremote_cli.leftovers import load_record
-from smartremote_cli.memory_copy import MemoryCopy
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.reading import Reader
-from smartremote_cli.receive import Receiver
-from smartremote_cli.remote import Remote
-from smartremote_cli.state import Policy, State
-from smartremote_cli.storage import LocalCopy
-from smartremote_cli.transport import Options, Transport
+from smartremote_cli.library.download import Checksum, Download, Wishes
+from smartremote_cli.library.reading import Reader
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.leftovers import load_record
+from smartremote_cli.store.local_copy import LocalCopy
+from smartremote_cli.store.memory_copy import MemoryCopy
+from smartremote_cli.transfer.receive import Receiver
+from smartremote_cli.transfer.state import Policy, State
+from smartremote_cli.transfer.transfer import Transfer
+from smartremote_cli.wire.remote import Remote
+from smartremote_cli.wire.transport import Options, Transport
 from tests import faults
 from tests.library import wait_until
 from tests.proxy import Proxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartremote_cli.identity import Identity, Match, identity_of
+from smartremote_cli.protocol.identity import Identity, Match, identity_of
 from tests.library import fields
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"

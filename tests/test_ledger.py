@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from smartremote_cli.blocks import BLOCK, BlockMap
-from smartremote_cli.ledger import Claim, Do, Ledger
-from smartremote_cli.planner import MIB, SEAM
-from smartremote_cli.ranges import ByteRange
+from smartremote_cli.core.blocks import BLOCK, BlockMap
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.plan.ledger import Claim, Do, Ledger
+from smartremote_cli.plan.planner import MIB, SEAM
 from tests.server import pattern
 
 MOST = 100 * BLOCK  # enough for six requests

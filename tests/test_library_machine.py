@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from smartremote_cli import RemoteFile, open_file
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.state import Policy
+from smartremote_cli import RemoteFile
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.library import open_file
+from smartremote_cli.transfer.state import Policy
 from tests import faults
 from tests.library import manager
 from tests.server import Fault, Resource, Server, pattern

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartremote_cli.archives.zip import TAIL, Entry, find_directory, read_entries
 from smartremote_cli.cli.listing import Patterns, _local_minute, json_lines, names, raw_names, table, write
+from smartremote_cli.core.text import printable
 from smartremote_cli.errors import DamagedError
-from smartremote_cli.text import printable
-from smartremote_cli.zip_directory import TAIL, Entry, find_directory, read_entries
 
 needs_unzip = pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
 

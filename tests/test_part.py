@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import MAX_BLOCKS, MAX_SIZE, BlockMap
+from smartremote_cli.core.blocks import MAX_BLOCKS, MAX_SIZE, BlockMap
 from smartremote_cli.errors import DamagedError
-from smartremote_cli.identity import Identity
-from smartremote_cli.part import MAX_RECORD, Record, decode, encode
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.part import MAX_RECORD, Record, decode, encode
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartremote_cli.errors import AttemptFailed, IncompleteError, UnbelievableError
-from smartremote_cli.patience import LONGEST_WAIT, SLOWEST, Patience
+from smartremote_cli.plan.patience import LONGEST_WAIT, SLOWEST, Patience
 
 RESET = AttemptFailed("x", "reset")
 BUSY = AttemptFailed("x", "503", crowded=True)

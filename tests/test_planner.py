@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from smartremote_cli import planner
-from smartremote_cli.blocks import BLOCK, MAX_BLOCKS, MAX_SIZE, BlockMap
-from smartremote_cli.planner import (
+from smartremote_cli.core.blocks import BLOCK, MAX_BLOCKS, MAX_SIZE, BlockMap
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.plan import planner
+from smartremote_cli.plan.planner import (
     MIB,
     Load,
     next_gap,
@@ -22,7 +23,6 @@ from smartremote_cli.planner import (
     take_over,
     with_seams,
 )
-from smartremote_cli.ranges import ByteRange
 
 MOST = 16  # blocks of the model's resource
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.cache import Cache, StaleEntryError
-from smartremote_cli.identity import Identity
-from smartremote_cli.leftovers import load_record
-from smartremote_cli.planner import SEAM
-from smartremote_cli.ranges import ByteRange
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.plan.planner import SEAM
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.cache import Cache, StaleEntryError
+from smartremote_cli.store.leftovers import load_record
 from tests import faults
 from tests.server import Break, Fault, Patterned, Resource, Server, pattern
 from tests.tool import Ran, Tool, ended, names

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from smartremote_cli import racing
-from smartremote_cli.racing import connect
+from smartremote_cli.wire import happy_eyeballs as racing
+from smartremote_cli.wire.happy_eyeballs import connect
 from tests.server import Service, unanswered_port, unused_port
 from tests.server import Wire as FarWire
 

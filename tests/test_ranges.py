@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.ranges import ByteRange
+from smartremote_cli.core.ranges import ByteRange
 
 ranges = st.builds(
     lambda start, length: ByteRange(start, start + length), st.integers(0, 40), st.integers(1, 20)

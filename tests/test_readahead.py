@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.readahead import MOST_AHEAD, Readahead
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.plan.readahead import MOST_AHEAD, Readahead
 
 KIB, MIB = 1 << 10, 1 << 20
 

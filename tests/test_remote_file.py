@@ -19,10 +19,10 @@ import pytest
 
 import smartremote_cli as smartremote
 from smartremote_cli import DownloadManager, RemoteFile, errors
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.engine import Transfer
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.session import Session
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.library.session import Session
+from smartremote_cli.transfer.transfer import Transfer
 from tests import faults
 from tests.library import (
     asked_for,

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pyroaring import BitMap
 
 from smartremote_cli.errors import ForeignFileError, RemoteChangedError
-from smartremote_cli.identity import Identity, Match
-from smartremote_cli.part import Record
-from smartremote_cli.resume import OnDisk, Start, changed, decide
+from smartremote_cli.protocol.identity import Identity, Match, changed
+from smartremote_cli.store.part import Record
+from smartremote_cli.store.resume import OnDisk, Start, decide
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"
 TUE = "Tue, 03 Nov 2026 08:00:00 GMT"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.sizes import parse_size
+from smartremote_cli.core.sizes import parse_size
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from smartremote_cli.racing import connect
-from smartremote_cli.sockets import LONGEST_HEAD, GarbledError, Wire
-from smartremote_cli.tls import Trust
+from smartremote_cli.wire.connection import LONGEST_HEAD, GarbledError, Wire
+from smartremote_cli.wire.happy_eyeballs import connect
+from smartremote_cli.wire.tls import Trust
 from tests.server import Certificates, Server
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"

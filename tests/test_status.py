@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.identity import Identity
-from smartremote_cli.part import Record, encode
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.part import Record, encode
 from tests.server import pattern
 from tests.tool import Tool
 

@@ -22,17 +22,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from smartremote_cli import files, storage
-from smartremote_cli.blocks import BLOCK
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import BusyError, ClosedError, DamagedError, LocalError, SmartRemoteError
-from smartremote_cli.files import MARK, is_marked, scratch_of
-from smartremote_cli.identity import Identity
-from smartremote_cli.leftovers import inspect, load_record, record_path, survey
-from smartremote_cli.memory_copy import MemoryCopy
-from smartremote_cli.part import MAX_RECORD, Record, encode
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.storage import LocalCopy
-from smartremote_cli.sums import sums_path
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store import files
+from smartremote_cli.store import local_copy as storage
+from smartremote_cli.store.files import MARK, is_marked, scratch_of
+from smartremote_cli.store.leftovers import inspect, load_record, record_path, survey
+from smartremote_cli.store.local_copy import LocalCopy
+from smartremote_cli.store.memory_copy import MemoryCopy
+from smartremote_cli.store.part import MAX_RECORD, Record, encode
+from smartremote_cli.store.sums import sums_path
 from tests import power
 from tests.library import in_threads
 from tests.server import pattern
@@ -548,9 +549,9 @@ def test_a_second_process_is_turned_away_at_once(path: Path) -> None:
     save(copy)
     code = f"""
 from smartremote_cli.errors import BusyError
-from smartremote_cli.identity import Identity
-from smartremote_cli.leftovers import load_record
-from smartremote_cli.storage import LocalCopy
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.leftovers import load_record
+from smartremote_cli.store.local_copy import LocalCopy
 attempts = [
     lambda: LocalCopy.reopen({str(path)!r}, "", load_record({str(path)!r})),
     lambda: LocalCopy.create({str(path)!r}, "", Identity(5)),
@@ -777,8 +778,8 @@ def test_a_signal_ends_the_wait_for_the_last_sync(path: Path) -> None:
     """The kernel may hang for minutes; whoever presses Ctrl-C does not wait for it."""
     code = f"""
 import os, signal, sys, threading, time
-from smartremote_cli.identity import Identity
-from smartremote_cli.storage import LocalCopy
+from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.local_copy import LocalCopy
 
 class Stop(BaseException): pass
 
@@ -1065,20 +1066,12 @@ def test_a_folder_that_cannot_be_synced_will_do(path: Path, monkeypatch: pytest.
 
 def test_no_clock_is_asked_that_can_be_set() -> None:
     """Only the monotonic clock: setting the time neither stops checkpoints nor lets a wait go on for years."""
-    package = Path(storage.__file__).parent
-    for name in (
-        "storage",
-        "checkpoints",
-        "files",
-        "leftovers",
-        "cache",
-        "engine",
-        "fetch",
-        "state",
-        "patience",
+    package = Path(storage.__file__).parents[1]
+    for file in (
+        file for folder in ("store", "transfer", "plan") for file in (package / folder).glob("*.py")
     ):
-        text = (package / f"{name}.py").read_text()
-        assert "time.time(" not in text and "datetime" not in text, name
+        text = file.read_text()
+        assert "time.time(" not in text and "datetime" not in text, file.name
 
 
 # Shared copies, which the cache is made of

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from smartremote_cli.blocks import BLOCK
+from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.errors import DamagedError
-from smartremote_cli.part import decode
+from smartremote_cli.store.part import decode
 from tests import faults
 from tests.server import Resource, Server, pattern
 from tests.tool import Ran, Tool

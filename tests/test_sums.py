@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
-from smartremote_cli.blocks import BLOCK, BlockMap
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.sums import Sums, sums_path
+from smartremote_cli.core.blocks import BLOCK, BlockMap
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.store.sums import Sums, sums_path
 from tests.server import pattern
 
 SIZE = 37 * BLOCK + 77

@@ -13,7 +13,7 @@ from typing import Literal
 import httpx
 import pytest
 
-from smartremote_cli.answers import EVERYTHING, Asked
+from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import (
     AttemptFailed,
     ClosedError,
@@ -23,9 +23,10 @@ from smartremote_cli.errors import (
     SmartRemoteError,
     UsageError,
 )
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.remote import MOST_REDIRECTS, RESERVED, Remote, check_header, refusal
-from smartremote_cli.transport import Options, Response, Transport
+from smartremote_cli.protocol.answers import EVERYTHING, Asked
+from smartremote_cli.wire.remote import MOST_REDIRECTS, RESERVED, Remote, check_header, refusal
+from smartremote_cli.wire.response import Response
+from smartremote_cli.wire.transport import Options, Transport
 from tests import faults
 from tests.proxy import Proxy, SocksProxy
 from tests.server import (

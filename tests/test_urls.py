@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.errors import UsageError
-from smartremote_cli.urls import (
+from smartremote_cli.core.urls import (
     LONGEST_NAME,
     check_url,
     credentials_of,
@@ -19,6 +18,7 @@ from smartremote_cli.urls import (
     redact,
     without_credentials,
 )
+from smartremote_cli.errors import UsageError
 
 # -- what is a URL --
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.answers import (
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.protocol.answers import (
     EVERYTHING,
     Answer,
     Asked,
@@ -22,11 +24,9 @@ from smartremote_cli.answers import (
     Whole,
     read_answer,
 )
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.headers import Headers
-from smartremote_cli.identity import Identity, Match
-from smartremote_cli.ranges import ByteRange
-from smartremote_cli.verdict import (
+from smartremote_cli.protocol.headers import Headers
+from smartremote_cli.protocol.identity import Identity, Match
+from smartremote_cli.protocol.verdict import (
     MOST_ODD,
     AskFor,
     Changed,

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartremote_cli.archives.zip import TAIL, Directory, Entry, find_directory, read_entries
 from smartremote_cli.errors import DamagedError
-from smartremote_cli.zip_directory import TAIL, Directory, Entry, find_directory, read_entries
 
 LOCAL = b"PK\3\4" + bytes(26)
 UTF8 = 0x800

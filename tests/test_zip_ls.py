@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.zip_directory import TAIL
+from smartremote_cli.archives.zip import TAIL
 from tests import faults
 from tests.archives import bare_archive, member_names
 from tests.nginx import nginx_or_skip

@@ -23,8 +23,8 @@ from typing import IO, Any
 import pytest
 
 from smartremote_cli import cli
-from smartremote_cli.blocks import BLOCK
-from smartremote_cli.sums import sums_path
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.store.sums import sums_path
 
 # What of the user's environment would change what the command does.
 _WISHES = ("SMARTREMOTE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_", "NETRC", "XDG_")

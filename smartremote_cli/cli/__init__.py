@@ -15,8 +15,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from .. import __version__
+from ..core.text import printable
 from ..errors import SmartRemoteError
-from ..text import printable
 from .output import PipeClosed
 from .signals import Interrupted, catch_signals
 
@@ -172,6 +172,6 @@ def _without_secrets(text: str) -> str:
     """Return *text* on one line, its URLs as they may be shown."""
     import re
 
-    from ..urls import redact
+    from ..core.urls import redact
 
     return re.sub(r"https?://[^\s'\")]+", lambda found: redact(found[0]), " ".join(text.split()))

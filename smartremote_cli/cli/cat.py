@@ -21,7 +21,7 @@ from .options import (
 from .output import Output
 
 if TYPE_CHECKING:
-    from ..reading import Reader
+    from ..library.reading import Reader
 
 CONNECTIONS = 8
 
@@ -43,8 +43,8 @@ def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
     """Write exactly those bytes of URL to standard output, fetching only the blocks that hold them."""
     out = Output()
     with transport_of(options, url) as transport:  # connects while the rest is imported
-        from ..reading import Reader
-        from ..remote import Remote
+        from ..library.reading import Reader
+        from ..wire.remote import Remote
 
         remote = Remote(url, transport)
         reader: Reader | None = None

@@ -19,7 +19,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..transport import Transport
+    from ..wire.transport import Transport
 
 
 @click.command()
@@ -48,9 +48,9 @@ def complete(files: tuple[str, ...], url: str | None, **options: Any) -> int:
 
 
 def _complete_one(path: str, url: str | None, transport: Transport, options: dict[str, Any]) -> None:
-    from ..download import Checksum, Download, Wishes
-    from ..leftovers import inspect, load_record
-    from ..remote import Remote
+    from ..library.download import Checksum, Download, Wishes
+    from ..store.leftovers import inspect, load_record
+    from ..wire.remote import Remote
 
     record = load_record(path)
     if record is None:

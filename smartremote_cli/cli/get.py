@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
+from ..core.urls import BESIDE
 from ..errors import UsageError
-from ..urls import BESIDE
 from .options import (
     cache_of,
     display_options,
@@ -42,10 +42,10 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
     if output is not None and output.endswith(BESIDE):
         raise UsageError("--output", f"names that end in {' or '.join(BESIDE)} are those of part records")
     with transport_of(options, url) as transport:  # connects while the rest is imported
-        from ..download import Checksum, Download, Wishes, check_output
+        from ..core.urls import file_name
         from ..events import Notice
-        from ..remote import Remote
-        from ..urls import file_name
+        from ..library.download import Checksum, Download, Wishes, check_output
+        from ..wire.remote import Remote
 
         wishes = Wishes(
             policy=policy_of(options),

@@ -15,8 +15,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Protocol
 
-from ..text import printable
-from ..zip_directory import Entry
+from ..archives.zip import Entry
+from ..core.text import printable
 
 
 class Sink(Protocol):

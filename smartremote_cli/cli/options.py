@@ -12,17 +12,17 @@ from urllib.parse import urlsplit
 
 import click
 
+from ..core.sizes import parse_size
 from ..errors import LocalError, UsageError
-from ..sizes import parse_size
 
 if TYPE_CHECKING:
-    from ..cache import Cache
-    from ..display import Progress
-    from ..early import Early
-    from ..engine import Transfer
-    from ..limiter import Limiter
-    from ..state import Policy
-    from ..transport import Transport
+    from ..store.cache import Cache
+    from ..transfer.state import Policy
+    from ..transfer.transfer import Transfer
+    from ..wire.limiter import Limiter
+    from ..wire.preconnect import Early
+    from ..wire.transport import Transport
+    from .progress.display import Progress
 
 # What names a proxy (urllib.request.getproxies).
 _PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
@@ -183,8 +183,8 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
     A connection to *url* is begun before anything else: what is slow to import is best imported after that.
     """
     with _begun(url, options) as early:
-        from ..remote import check_header
-        from ..transport import USER_AGENT, Options, Transport
+        from ..wire.remote import check_header
+        from ..wire.transport import USER_AGENT, Options, Transport
 
         wishes = Options(
             headers=tuple(check_header(text) for text in options["header"]),
@@ -213,9 +213,9 @@ def _begun(url: str | None, options: dict[str, Any]) -> Iterator[Early | None]:
 
 def _begin(url: str, options: dict[str, Any]) -> Early | None:
     """Begin to connect to *url*, unless nothing will be asked, or a proxy will."""
-    from ..early import Early
-    from ..tls import Trust
-    from ..urls import check_url, origin_of
+    from ..core.urls import check_url, origin_of
+    from ..wire.preconnect import Early
+    from ..wire.tls import Trust
 
     named = {name.lower() for name, value in os.environ.items() if value}
     # macOS has a setting for proxies as well.
@@ -233,14 +233,14 @@ def _begin(url: str, options: dict[str, Any]) -> Early | None:
 
 
 def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
-    from ..state import Policy
+    from ..transfer.state import Policy
 
     count = connections or options["connections"]
     return Policy(connections=count, retries=options["retries"], digest_decides=bool(options.get("checksum")))
 
 
 def limiter_of(options: dict[str, Any]) -> Limiter | None:
-    from ..limiter import Limiter
+    from ..wire.limiter import Limiter
 
     rate = options["limit_rate"]
     if rate is None:
@@ -252,7 +252,7 @@ def limiter_of(options: dict[str, Any]) -> Limiter | None:
 
 def cache_of(options: dict[str, Any]) -> Cache | None:
     """Return the cache that the cache options name; None with --no-cache."""
-    from ..cache import Cache, default_folder, parse_limit
+    from ..store.cache import Cache, default_folder, parse_limit
 
     if options.get("no_cache"):
         if options.get("offline"):
@@ -272,8 +272,8 @@ def progress_of(
     options: dict[str, Any], name: str, transfer: Callable[[], Transfer | None], *, shy: bool = False
 ) -> Iterator[Progress]:
     """Show progress as the display options say; *shy* commands show none unless they are told how."""
-    from ..display import make_progress
     from ..events import Snapshot
+    from .progress.display import make_progress
 
     def watch() -> Snapshot:
         current = transfer()

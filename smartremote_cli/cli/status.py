@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import click
 
-from ..blocks import BLOCK, blocks_in
+from ..core.blocks import BLOCK, blocks_in
+from ..core.sizes import size_text
+from ..core.text import printable
+from ..core.urls import redact
 from ..errors import LocalError, SmartRemoteError
-from ..leftovers import inspect, load_record, survey
-from ..part import Record
-from ..progress_lines import size_text
-from ..text import printable
-from ..urls import redact
+from ..store.leftovers import inspect, load_record, survey
+from ..store.part import Record
 from .completion import unfinished_files
 from .output import write_line
 

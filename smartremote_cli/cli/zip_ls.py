@@ -37,11 +37,11 @@ def zip_ls(
     """List the remote zip archive URL, all of it or what any PATTERN matches."""
     out = Output()
     with transport_of(options, url) as transport:  # connects while the rest is imported
-        from ..ranges import ByteRange
-        from ..reading import Reader
-        from ..remote import Remote
-        from ..urls import redact
-        from ..zip_directory import TAIL, find_directory, read_entries
+        from ..archives.zip import TAIL, find_directory, read_entries
+        from ..core.ranges import ByteRange
+        from ..core.urls import redact
+        from ..library.reading import Reader
+        from ..wire.remote import Remote
         from . import listing
 
         remote = Remote(url, transport)

@@ -1,0 +1,1 @@
+"""Archive directories: bytes in, entries out; no I/O."""

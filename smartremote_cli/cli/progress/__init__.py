@@ -1,0 +1,1 @@
+"""How progress is shown: a bar, log lines or JSON."""

@@ -1,0 +1,1 @@
+"""What Python programs use: files, managers, whole downloads, fsspec."""

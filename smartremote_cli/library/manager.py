@@ -1,0 +1,270 @@
+"""DownloadManager: open files that share connections, a folder, and one thread for what is done while nobody reads."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ..errors import ClosedError
+from ..events import Event, Notice, Retrying
+from ..store.cache import Cache, default_folder, parse_limit
+from ..store.file_target import FileTarget
+from ..store.targets import CacheTarget, MemoryTarget, Target
+from ..wire.remote import Remote
+from ..wire.transport import IDLE_SECONDS, Options, Transport
+from .idle import Idler
+from .open_file import OpenFile
+from .remote_file import RemoteFile
+
+if TYPE_CHECKING:
+    import httpx
+
+# How often to look for connections to close, in shares of the time after which they are.
+_PRUNES = 10
+_LAST_WORD = 5.0
+
+_managers: weakref.WeakSet[DownloadManager] = weakref.WeakSet()
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A file and how many `RemoteFile`s read it; *file* is None until it is opened."""
+
+    opening: threading.RLock = field(default_factory=threading.RLock)  # guards file while it opens and closes
+    file: OpenFile | None = None
+    uses: int = 0
+
+
+class DownloadManager:
+    """Opens resources as files. Thread-safe; close it, or use it as a context manager.
+
+    One URL opened twice shares its blocks. Several managers, also of several processes, may share one folder.
+    After a fork, files that are open go on in both processes, each over connections of its own.
+    """
+
+    def __init__(
+        self,
+        max_concurrent: int = 10,
+        max_readers_per_file: int = 3,
+        max_data_jump: int = 512 * 1024,
+        tmp_dir: str | os.PathLike[str] | None = None,
+        client: httpx.Client | None = None,
+        logger: logging.Logger | None = None,
+        idle_download: bool = True,
+        *,
+        options: Options | None = None,
+        idle_timeout: float = IDLE_SECONDS,
+    ) -> None:
+        """Prepare; nothing is asked before something is read.
+
+        At most *max_concurrent* HTTP connections are used at once, and *max_readers_per_file* streams of one
+        file. A forward seek of up to *max_data_jump* bytes reads on. *tmp_dir* is where `open` puts data files,
+        by default the per-user cache folder, which is kept below its limit. *client* stays the caller's to
+        close; in a forked process it cannot be used. *logger* is told of retries and notices. With
+        *idle_download*, what is missing of files that were read is fetched while nobody reads. *options* say how
+        to talk to servers. Connections that were not used for *idle_timeout* seconds are closed.
+        """
+        if max_concurrent < 1 or max_readers_per_file < 1 or max_data_jump < 0 or idle_timeout <= 0:
+            raise ValueError("connections and readers are at least 1, and a jump is not negative")
+        self._connections = max_concurrent
+        self._readers = min(max_readers_per_file, max_concurrent)
+        self._jump = max_data_jump
+        self._folder = None if tmp_dir is None else os.fspath(tmp_dir)
+        self._client = client
+        self._options = options
+        self._logger = logger or logging.getLogger("smartremote")
+        self._idle_download = idle_download
+        self._idle_timeout = idle_timeout
+        self._entries: dict[tuple[str, str | None], _Entry] = {}
+        self._handles: weakref.WeakSet[RemoteFile] = weakref.WeakSet()
+        self._closed = False
+        self._begin_process()
+        _managers.add(self)
+
+    def _begin_process(self) -> None:
+        # Reentrant, for a RemoteFile that nobody closed may be collected at any moment.
+        self._lock = threading.RLock()  # guards _entries, _handles and _closed; not held over disk or network
+        self._transport = Transport(self._options, self._client, self._connections, self._idle_timeout)
+        self._idler = Idler(self, self._idle_timeout / _PRUNES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_idler") and not sys.is_finalizing():  # else its threads stand still already
+            self.close()
+
+    def open(self, url: str) -> RemoteFile:
+        """Return *url* as a file whose blocks are kept in `tmp_dir` under a name of its own.
+
+        Nothing is asked before the first read. Raises `UsageError` for what is no http URL.
+        """
+        remote = Remote(url, self._transport)
+        return self._open(
+            (remote.url, None), remote, lambda: CacheTarget(self._cache(), remote.url, remote.name)
+        )
+
+    def open_to(self, url: str, path: str | os.PathLike[str]) -> RemoteFile:
+        """Return *url* as a file whose blocks are kept in *path*, with the record beside it.
+
+        A partial file is gone on with; a complete one is compared with the server's at the first read. Raises
+        `LocalError`, `BusyError` when another process works on it, `DamagedError` for an unreadable record.
+        """
+        remote = Remote(url, self._transport)
+        where = os.path.abspath(path)
+        return self._open(
+            (remote.url, where),
+            remote,
+            lambda: FileTarget(remote.url, remote.name, where, listener=self._tell),
+        )
+
+    def reader_at(self, url: str) -> RemoteFile:
+        """Return *url* as a file without a data file or a record: a bounded part of it is kept in memory."""
+        remote = Remote(url, self._transport)
+        target = MemoryTarget(remote.name)
+        return self._open((f"memory:{id(target)}", None), remote, lambda: target)
+
+    def close(self) -> None:
+        """Close every file, thread and connection of this manager. Files that are being read end in `ClosedError`."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            entries = list(self._entries.values())
+            self._entries.clear()
+        self._idler.stop()
+        for entry in entries:
+            with entry.opening:
+                if entry.file is not None:
+                    entry.file.close()
+        self._transport.close()
+        self._idler.stop(_LAST_WORD)
+
+    def idle_work(self) -> float | None:
+        """Have each open file bring a piece of what is missing; return in how many seconds to do so again."""
+        if not self._idle_download:
+            return None
+        with self._lock:
+            files = [entry.file for entry in self._entries.values() if entry.file is not None]
+        try:
+            pauses = [pause for file in files if not self._closed and (pause := file.fill()) is not None]
+        except Exception:  # a defect: nobody is waiting whom it could be raised to
+            self._logger.exception("smartremote: a defect while filling what nobody reads")
+            return None
+        return min(pauses, default=None)
+
+    def prune(self) -> None:
+        """Close connections that were not used for `idle_timeout` seconds."""
+        self._transport.prune()
+
+    def _open(self, key: tuple[str, str | None], remote: Remote, target: Callable[[], Target]) -> RemoteFile:
+        with self._lock:
+            self._check_open(remote.name)
+            entry = self._entries.setdefault(key, _Entry())
+            entry.uses += 1
+        try:
+            with entry.opening:
+                if entry.file is None:
+                    entry.file = self._make(remote, target())
+                opened = entry.file
+            with self._lock:
+                if self._closed:
+                    opened.close()
+                self._check_open(remote.name)
+                handle = RemoteFile(opened, lambda: self._release(key, entry))
+                self._handles.add(handle)
+        except BaseException:
+            self._release(key, entry)
+            raise
+        return handle
+
+    def _make(self, remote: Remote, target: Target) -> OpenFile:
+        return OpenFile(
+            remote,
+            target,
+            readers=self._readers,
+            jump=self._jump,
+            connections=self._connections,
+            listener=self._tell,
+            stir=self._idler.stir,
+        )
+
+    def _release(self, key: tuple[str, str | None], entry: _Entry) -> None:
+        with self._lock:
+            entry.uses -= 1
+            if entry.uses:
+                return
+        with entry.opening:  # who opens the same again meanwhile waits until this one has let go of the file
+            if entry.uses:
+                return
+            opened, entry.file = entry.file, None
+            try:
+                if opened is not None:
+                    opened.close()
+            finally:
+                with self._lock:
+                    if not entry.uses and self._entries.get(key) is entry:
+                        del self._entries[key]
+
+    def _cache(self) -> Cache:
+        if self._folder is not None:
+            return Cache(self._folder, sys.maxsize)  # a folder of the caller's is the caller's to clean
+        return Cache(default_folder(), parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Retrying):
+            self._logger.info("%s; again in %.1f s", event.why, event.pause)
+        elif isinstance(event, Notice):
+            self._logger.log(logging.DEBUG if event.detail else logging.WARNING, "%s", event.text)
+
+    def _check_open(self, name: str) -> None:
+        if self._closed:
+            raise ClosedError(name, "the download manager is closed")
+
+    def _forked(self) -> None:
+        """Go on in a child process: threads and connections are the parent's."""
+        self._begin_process()
+        if self._client is not None:  # its connections are in use by the parent: two would read one stream
+            self._transport.close()
+        for entry in self._entries.values():
+            entry.opening = threading.RLock()
+            if entry.file is not None:
+                entry.file.forked(self._transport, self._idler.stir)
+        for handle in list(self._handles):
+            handle.forked()
+
+
+def _forked() -> None:
+    for manager in list(_managers):
+        manager._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+def open(url: str) -> RemoteFile:
+    """Return *url* as a file, with a manager of its own that closes with the file.
+
+    Blocks are kept in the per-user cache folder and used again. Several files are better opened with one
+    `DownloadManager`, which shares connections among them.
+    """
+    with contextlib.ExitStack() as stack:
+        manager = stack.enter_context(DownloadManager())
+        file = manager.open(url)
+        file.on_close(manager.close)
+        stack.pop_all()
+    return file

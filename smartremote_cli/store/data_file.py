@@ -1,0 +1,165 @@
+"""DataFile: an open file that blocks are written into and read from, by any number of threads.
+
+It notices when somebody cuts, replaces or deletes the file meanwhile, and trusts no sync after one that failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+from ..core.ranges import ByteRange
+from ..errors import ClosedError, LocalError
+from .files import is_at, local
+
+_AT_ONCE = 1 << 30  # bytes: what one pread returns at most, with some to spare
+_AGAIN = "run the same command again"
+
+# What fsync(2) answers where there is no such thing.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+
+class DataFile:
+    """The file open as *descriptor*, which is closed when the last of its users has let go of it, not before.
+
+    A thread may be abandoned in the middle of a write: it must not find another file under the same number. The
+    system's errors are raised as `LocalError` about *path*.
+    """
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        self._descriptor = descriptor
+        self._path = path
+        self._lock = threading.Lock()  # guards _users and _closed
+        self._users = 0
+        self._closed = False
+        self._least = 0  # it is never shorter, unless somebody cuts it
+        self._distrust: str | None = None  # why nothing more may be taken for durable
+
+    @property
+    def descriptor(self) -> int:
+        return self._descriptor
+
+    @contextlib.contextmanager
+    def using(self) -> Iterator[int]:
+        """Yield the descriptor, open until the end of the block; `ClosedError` when it is closed already."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError(self._path, "the file is closed")
+            self._users += 1
+        try:
+            with local(self._path):
+                yield self._descriptor
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._closed and not self._users
+            if last:
+                os.close(self._descriptor)
+
+    def close(self) -> None:
+        """Close as soon as nobody uses it; never waits."""
+        with self._lock:
+            last = not self._closed and not self._users
+            self._closed = True
+        if last:
+            os.close(self._descriptor)
+
+    def forked(self) -> None:
+        """Go on in a child process: users may be threads that are not here, and one of them may hold the lock."""
+        self._lock = threading.Lock()
+        self._users = 0
+
+    @property
+    def cut_to(self) -> int | None:
+        """The bytes that are left of it when somebody has cut it, else None."""
+        size = os.fstat(self._descriptor).st_size
+        return size if size < self._least else None
+
+    def resize(self, size: int) -> None:
+        """Give it *size* bytes, unless it has them; from now on a shorter one was cut."""
+        self._least = min(self._least, size)
+        with self.using() as descriptor:
+            if os.fstat(descriptor).st_size != size:
+                os.ftruncate(descriptor, size)
+        self._least = size
+
+    def write(self, offset: int, data: memoryview, wrote: Callable[[int, memoryview], None]) -> None:
+        """Write all of *data* at *offset*, telling *wrote* what is written; `LocalError` when the disk is full.
+
+        A file that was cut is not made whole again: nobody would know of the hole.
+        """
+        with self.using() as descriptor:
+            self.check_length()
+            while data:
+                count = os.pwrite(descriptor, data, offset)
+                if not count:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                wrote(offset, data[:count])
+                data, offset = data[count:], offset + count
+
+    def read(self, wanted: ByteRange) -> bytes:
+        """Return the bytes of *wanted*, fewer where the file ends."""
+        with self.using() as descriptor:
+            parts = []
+            offset = wanted.start
+            while offset < wanted.stop:
+                part = os.pread(descriptor, min(wanted.stop - offset, _AT_ONCE), offset)
+                if not part:
+                    break
+                parts.append(part)
+                offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def sync(self, *, names: bool) -> None:
+        """Make what was written durable; with *names* also what the file system keeps of the file.
+
+        After a failure it always fails: which of the pages written since are on the disk, nobody knows, and the next
+        sync would not say.
+        """
+        if self._distrust is not None:
+            raise LocalError(self._path, f"an earlier sync failed: {self._distrust}")
+        with self.using() as descriptor:
+            try:
+                os.fsync(descriptor) if names else os.fdatasync(descriptor)
+            except OSError as error:
+                if error.errno in _CANNOT_SYNC:
+                    return
+                self._distrust = error.strerror or str(error)
+                raise
+
+    def check_place(self) -> None:
+        """Raise unless *path* still names this file: a record must not speak of another."""
+        if not is_at(self._descriptor, self._path):
+            what = "replaced" if os.path.lexists(self._path) else "deleted"
+            raise LocalError(self._path, f"the file was {what} while it was being filled")
+
+    def check_length(self) -> None:
+        """Raise when it is shorter than it ever was."""
+        size = self.cut_to
+        if size is not None:
+            why = f"the file was cut to {size} bytes while it was being filled"
+            raise LocalError(self._path, why, hint=_AGAIN)
+
+    def check_whole(self, size: int | None) -> None:
+        """Raise unless it is in its place and has *size* bytes."""
+        self.check_place()
+        here = os.fstat(self._descriptor).st_size
+        if size is not None and here != size:
+            why = f"the file was changed while it was being filled: {here} bytes, not {size}"
+            raise LocalError(self._path, why, hint=_AGAIN)
+
+    def check_room(self, missing: int, held: int) -> None:
+        """Raise when the file system has visibly less than *missing* bytes of room; *held* are in the file."""
+        with self.using() as descriptor:
+            try:
+                free = os.fstatvfs(descriptor)
+            except OSError:  # nobody knows: try
+                return
+            allocated = os.fstat(descriptor).st_blocks * 512
+        room = free.f_bavail * free.f_frsize
+        if missing > room + max(allocated - held, 0):
+            why = f"the disk has {room} bytes free, and {missing} are missing"
+            raise LocalError(self._path, why, hint="make room and run the same command again")

@@ -1,0 +1,297 @@
+"""Files handled with care: opened once and locked, replaced whole or not at all, made durable in order.
+
+Nothing here knows of blocks or records. Errors of the system pass as they are; `local` translates them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+
+from ..core.ranges import ByteRange
+from ..errors import BusyError, LocalError
+from ..threads import start
+
+MARK = "user.smartremote.partial"
+LONGEST_NAME = 255
+
+_CLOEXEC = os.O_CLOEXEC
+
+_AT_ONCE = "another process is writing this file at the same moment"
+
+# What link(2) fails with for reasons that rename(2) would have too. Where links are not to be had, many others come.
+_NOT_ABOUT_LINKS = (
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+)
+
+
+@contextlib.contextmanager
+def local(path: str) -> Iterator[None]:
+    """Translate the system's errors about *path* into `LocalError`."""
+    try:
+        yield
+    except (LocalError, BusyError):
+        raise
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "make room and run the same command again" if full else None
+        raise LocalError(path, os.strerror(error.errno) if error.errno else str(error), hint=hint) from error
+
+
+def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
+    """Open the regular file *path* for reading and writing, with the flags *extra*, and lock it for this process.
+
+    Raises `BusyError` when another process has it locked or puts another file in its place at this moment.
+    Where locks do nothing there is none: all writes are positional.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _CLOEXEC | extra, 0o666)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise LocalError(path, "is not a regular file")
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(path, "another process is working on this file") from error
+        except OSError:
+            pass  # no locks here
+        if not is_at(descriptor, path):
+            raise BusyError(path, "another process has just replaced this file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_alone(descriptor: int) -> bool:
+    """Return whether no other process has the open file, locked as shared, in use.
+
+    Call it under the folder's lock: for a moment the file may be without its lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return True
+
+
+def open_nameless(folder: str) -> int:
+    """Open a new file in *folder* that has no name: it is gone when it is closed."""
+    descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
+    os.unlink(name)
+    return descriptor
+
+
+def is_at(descriptor: int, path: str) -> bool:
+    """Return whether *path* names the open file."""
+    try:
+        there, here = os.stat(path), os.fstat(descriptor)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
+
+@contextlib.contextmanager
+def folder_lock(folder: str) -> Iterator[None]:
+    """Hold the folder's lock: one process at a time creates, merges or removes what is shared in it."""
+    name = os.path.join(folder, ".lock")
+    with local(name):
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
+    try:
+        with contextlib.suppress(OSError):  # where locks do nothing, bytes are still right
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # a child forked meanwhile has the descriptor too, and keeps it
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
+    """Replace the file *path* by *data*, whole or not at all. With *new*, `BusyError` when there is one already.
+
+    So it is when another process replaces the same file at this moment, which locks prevent where they work.
+    """
+    scratch = scratch_of(path)
+    if os.path.islink(path):
+        raise LocalError(path, "is a symbolic link, which a record may not be")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(scratch)
+    with synced_folder(folder_of(scratch), sync):
+        try:
+            descriptor = os.open(
+                scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600
+            )
+        except FileExistsError as error:
+            raise BusyError(path, _AT_ONCE) from error
+        try:
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                if sync:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if new:
+                _link_new(scratch, path)
+            else:
+                _rename(scratch, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(scratch)
+            raise
+
+
+def _rename(scratch: str, path: str) -> None:
+    try:
+        os.replace(scratch, path)
+    except FileNotFoundError as error:
+        if os.path.isdir(folder_of(scratch)):
+            raise BusyError(path, _AT_ONCE) from error
+        raise
+
+
+def remove(*paths: str) -> None:
+    """Remove those of *paths*, all in one folder, that exist, and make that durable."""
+    found = False
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            found = True
+    if found:
+        sync_folder(folder_of(paths[0]))
+
+
+def folder_of(path: str) -> str:
+    """Return the folder of *path*, as it is written: `..` after a symbolic link is not where text would have it."""
+    return os.path.dirname(path) or os.curdir
+
+
+def scratch_of(path: str) -> str:
+    """Return the temporary name that `replace` uses: always the same, so that what a crash leaves is cleaned up."""
+    folder, name = os.path.split(path)
+    scratch = f"{name}.tmp"
+    if len(os.fsencode(scratch)) > LONGEST_NAME:
+        scratch = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.tmp"
+    return os.path.join(folder, scratch)
+
+
+def sync_folder(folder: str, sync: bool = True) -> None:
+    """Make the names in *folder* durable, where the file system and our rights allow it."""
+    with synced_folder(folder, sync):
+        pass
+
+
+@contextlib.contextmanager
+def synced_folder(folder: str, sync: bool = True) -> Iterator[None]:
+    """Make the names in *folder* durable at the end of the block. What may fail about that fails at its beginning."""
+    descriptor: int | None = None
+    if sync:
+        # One that may be written and not read: nothing can be done.
+        with contextlib.suppress(PermissionError):
+            descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
+    try:
+        yield
+        if descriptor is not None:
+            with contextlib.suppress(OSError):  # some file systems cannot sync a folder, and need not
+                os.fsync(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def interruptibly(action: Callable[[], None]) -> None:
+    """Do what may hang in the kernel in a thread of its own: a signal ends the wait for it, not the action.
+
+    A signal's handler runs in the main thread alone, and not before the system call that it waits in is over.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        action()
+        return
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            action()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="smartremote-sync", daemon=True)
+    if not start(thread):
+        action()
+        return
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def holes(descriptor: int, size: int) -> Iterator[ByteRange]:
+    """Yield the holes of an open file of *size* bytes; nothing where the file system cannot tell."""
+    position = 0
+    while position < size:
+        try:
+            start = os.lseek(descriptor, position, os.SEEK_HOLE)
+            if start >= size:
+                return
+            try:
+                stop = os.lseek(descriptor, start, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: no data up to the end
+                    return
+                stop = size
+        except (OSError, AttributeError):
+            return
+        yield ByteRange(start, min(stop, size))
+        position = stop
+
+
+def mark(descriptor: int) -> None:
+    """Put the mark of an unfinished file on it; not every file system, nor system, has such attributes."""
+    if not is_marked(descriptor):  # a file that has it keeps its time of change
+        with contextlib.suppress(OSError, AttributeError):
+            os.setxattr(descriptor, MARK, b"1")
+
+
+def unmark(descriptor: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        os.removexattr(descriptor, MARK)
+
+
+def is_marked(path: str | int) -> bool:
+    try:
+        os.getxattr(path, MARK)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def _link_new(scratch: str, path: str) -> None:
+    """Give *scratch* the name *path*, which nobody may have taken meanwhile."""
+    try:
+        try:
+            os.link(scratch, path)
+        except OSError as error:
+            if error.errno in _NOT_ABOUT_LINKS:
+                raise
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            os.replace(scratch, path)
+            return
+        os.unlink(scratch)
+    except (FileExistsError, FileNotFoundError) as error:  # not found: another process cleaned our scratch up
+        raise BusyError(path, "another process has just begun this file") from error

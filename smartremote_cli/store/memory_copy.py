@@ -1,0 +1,72 @@
+"""MemoryCopy: the blocks of a resource in memory."""
+
+from __future__ import annotations
+
+import threading
+
+from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
+from ..core.ranges import ByteRange
+from ..protocol.identity import Identity
+from .copies import Snapshot
+
+
+class MemoryCopy:
+    """The blocks of a resource in memory: nothing on disk, no record. `forget` bounds it."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.blocks = BlockMap(MAX_SIZE if identity.size is None else identity.size)
+        self._lock = threading.Lock()  # guards _blocks
+        self._blocks: dict[int, bytearray] = {}
+
+    def settle(self, identity: Identity) -> None:
+        self.identity = identity
+        if identity.size is not None and identity.size != self.blocks.size:
+            self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(0, self.blocks.bits, self.identity)
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        """Do nothing: memory survives no crash."""
+
+    def renounce(self, snapshot: Snapshot) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._blocks.clear()
+
+    def write(self, offset: int, data: memoryview) -> None:
+        while data:
+            block, start = divmod(offset, BLOCK)
+            count = min(BLOCK - start, len(data))
+            with self._lock:
+                content = self._blocks.setdefault(block, bytearray())
+                if len(content) < start + count:
+                    content.extend(bytes(start + count - len(content)))
+                content[start : start + count] = data[:count]
+            data, offset = data[count:], offset + count
+
+    def read(self, wanted: ByteRange) -> bytes:
+        """Return the bytes of *wanted* up to the first that is not here."""
+        parts = []
+        offset = wanted.start
+        while offset < wanted.stop:
+            block, start = divmod(offset, BLOCK)
+            count = min(BLOCK - start, wanted.stop - offset)
+            with self._lock:
+                part = bytes(memoryview(self._blocks.get(block, b""))[start : start + count])
+            parts.append(part)
+            if len(part) < count:
+                break
+            offset += count
+        return b"".join(parts)
+
+    def forked(self) -> None:
+        """Go on in a child process: the lock may be held by a thread that is not here."""
+        self._lock = threading.Lock()
+
+    def forget(self, dropped: ByteRange) -> None:
+        """Drop the blocks that *dropped* touches; the owner forgets them in `blocks`."""
+        with self._lock:
+            for block in range(dropped.start // BLOCK, -(-dropped.stop // BLOCK)):
+                self._blocks.pop(block, None)

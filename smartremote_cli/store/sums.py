@@ -1,0 +1,183 @@
+"""Sums: a checksum of each block of a partial data file, in a file beside its record.
+
+They tell which blocks were edited, replaced or lost between two runs. The file is an array of uint32 LE, one for
+each block, 0 where none is known, and as sparse as the data file. It is never synced: a sum that is lost
+leaves a block to be compared with the server's, and one that is wrong costs a second download of its block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import stat
+import struct
+import threading
+from collections.abc import Iterator
+
+import xxhash
+from pyroaring import BitMap
+
+from ..core.blocks import BLOCK, BlockMap
+from ..core.ranges import ByteRange
+from .files import LONGEST_NAME
+
+_WIDTH = 4  # bytes of one sum: the lower half of XXH3, which takes a fraction of CRC-32's time
+_ALL = 0xFFFFFFFF
+_AT_ONCE = 16 * BLOCK  # bytes of data, or of their sums, that one read brings
+
+log = logging.getLogger("smartremote")
+
+
+class Sums:
+    """The sums of the data file *path*. `wrote` may be called from any number of threads."""
+
+    def __init__(self, path: str) -> None:
+        self.path = sums_path(path)
+        self._lock = threading.Lock()  # guards _whole and _begun, which hold what is not saved yet
+        self._whole: dict[int, int] = {}  # block -> its sum
+        self._begun: dict[int, tuple[int, xxhash.xxh3_64]] = {}  # block -> (where it is summed up to, so far)
+
+    def wrote(self, offset: int, data: memoryview) -> None:
+        """Take note of *data*, written at *offset*: blocks are summed up as long as they are written in order."""
+        first, at = divmod(offset, BLOCK)
+        if at:
+            self._wrote_part(offset, data[: BLOCK - at])
+            first, data = first + 1, data[BLOCK - at :]
+        whole = len(data) // BLOCK
+        if whole:
+            sums = [_sum(data[start : start + BLOCK]) for start in range(0, whole * BLOCK, BLOCK)]
+            with self._lock:
+                self._whole.update(enumerate(sums, first))
+                for block in [begun for begun in self._begun if first <= begun < first + whole]:
+                    del self._begun[block]
+        if whole * BLOCK < len(data):
+            self._wrote_part((first + whole) * BLOCK, data[whole * BLOCK :])
+
+    def _wrote_part(self, offset: int, data: memoryview) -> None:
+        """Take note of *data* within one block."""
+        block, stop = offset // BLOCK, offset + len(data)
+        with self._lock:
+            self._whole.pop(block, None)
+            upto, known = self._begun.pop(block, (-1, None))
+        if offset % BLOCK == 0:
+            upto, known = offset, xxhash.xxh3_64()
+        if upto != offset or known is None:
+            return
+        known.update(data)
+        with self._lock:
+            if stop % BLOCK:
+                self._begun[block] = stop, known
+            else:
+                self._whole[block] = known.intdigest() & _ALL
+
+    def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
+        """Save the sums of those blocks of *held* that were written; those of *new* are read again if need be.
+
+        *descriptor* is the data file's, *size* the resource's. A disk that does not take them is no error.
+        """
+        with self._lock:
+            fresh = {block: value for block, value in self._whole.items() if block in held}
+            for block in fresh:
+                del self._whole[block]
+            for block, (upto, known) in list(self._begun.items()):
+                if block in held and upto == min((block + 1) * BLOCK, size):
+                    fresh[block] = known.intdigest() & _ALL
+                    del self._begun[block]
+        for block in new - BitMap(fresh):
+            fresh[block] = _sum(os.pread(descriptor, min(BLOCK, size - block * BLOCK), block * BLOCK))
+        if not fresh:
+            return
+        try:
+            self._write(fresh)
+        except OSError as error:
+            log.info("%s: the sums of %d blocks were not saved: %s", self.path, len(fresh), error.strerror)
+
+    def check(self, descriptor: int, blocks: BlockMap) -> tuple[BitMap, BitMap]:
+        """Read every block of *blocks* in the data file; return those that are not what they were, and the unknown."""
+        wrong, unknown = BitMap(), BitMap()
+        with contextlib.ExitStack() as stack:
+            sums = self._open(os.O_RDONLY)
+            if sums is None:
+                return wrong, blocks.bits
+            stack.callback(os.close, sums)
+            for run in blocks.present():
+                for start in range(run.start, run.stop, _AT_ONCE):
+                    part = ByteRange(start, min(start + _AT_ONCE, run.stop))
+                    for block, known, here in _compared(descriptor, sums, part):
+                        if not known:
+                            unknown.add(block)
+                        elif known != here:
+                            wrong.add(block)
+        return wrong, unknown
+
+    def forked(self) -> None:
+        """Go on in a child process: a thread that is not here may hold the lock."""
+        self._lock = threading.Lock()
+
+    def remove(self) -> None:
+        """Remove the file; one that stays costs a second download at most."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.path)
+
+    def _write(self, fresh: dict[int, int]) -> None:
+        sums = self._open(os.O_RDWR | os.O_CREAT)
+        if sums is None:
+            return
+        try:
+            for first, values in _runs(sorted(fresh.items())):
+                data = struct.pack(f"<{len(values)}I", *values)
+                if os.pwrite(sums, data, first * _WIDTH) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(sums)
+
+    def _open(self, flags: int) -> int | None:
+        """Return a descriptor of the sums; None when there are none, or something else has their name."""
+        try:
+            descriptor = os.open(self.path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+
+def sums_path(path: str) -> str:
+    """Return the path of the sums of the data file *path*."""
+    folder, name = os.path.split(path)
+    sums = f"{name}.part.sums"
+    if len(os.fsencode(sums)) > LONGEST_NAME:
+        sums = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.sums"
+    return os.path.join(folder, sums)
+
+
+def _sum(data: bytes | memoryview) -> int:
+    return xxhash.xxh3_64_intdigest(data) & _ALL
+
+
+def _compared(descriptor: int, sums: int, part: ByteRange) -> Iterator[tuple[int, int, int]]:
+    """Yield (block, its sum as it was saved, its sum now) of *part*, which is whole blocks."""
+    first, count = part.start // BLOCK, -(-len(part) // BLOCK)
+    saved = os.pread(sums, count * _WIDTH, first * _WIDTH)
+    values = struct.unpack(f"<{count}I", saved.ljust(count * _WIDTH, b"\0"))
+    data = memoryview(os.pread(descriptor, len(part), part.start))
+    for index, value in enumerate(values):
+        yield first + index, value, _sum(data[index * BLOCK : (index + 1) * BLOCK])
+
+
+def _runs(items: list[tuple[int, int]]) -> Iterator[tuple[int, list[int]]]:
+    """Yield (first block, sums) of each stretch of neighbouring blocks in *items*, which are sorted."""
+    first, values = 0, list[int]()
+    for block, value in items:
+        if values and block != first + len(values):
+            yield first, values
+            values = []
+        if not values:
+            first = block
+        values.append(value)
+    if values:
+        yield first, values

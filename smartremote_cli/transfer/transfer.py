@@ -1,0 +1,356 @@
+"""Transfer: one resource being filled into one copy, by threads, behind one verb: `ensure`.
+
+Strategy: the first ranged GET is also the probe; its answer opens the copy, and its bytes are kept. Workers
+(`fetch`) then take claims from the ledger, each over its own connection, as many as have proved useful
+(`patience`). What an answer promises is held against what is known (`verdict`) before a byte of it is written.
+A server without ranges, or whose answers are not of one version, is read in one piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+
+from ..core.blocks import BLOCK, MAX_SIZE
+from ..core.ranges import ByteRange
+from ..errors import ClosedError, LocalError
+from ..events import Listener, ignore
+from ..plan.patience import Patience
+from ..protocol.answers import Asked
+from ..protocol.digests import Digest
+from ..protocol.identity import Identity
+from ..store.copies import Copy
+from ..store.local_copy import LocalCopy
+from ..store.memory_copy import MemoryCopy
+from ..threads import start
+from ..wire.limiter import Limiter
+from ..wire.remote import Remote
+from .attempts import Opener
+from .checkpoints import Checkpointer
+from .state import Policy, State
+from .worker import Fetcher
+
+# A stop waits so long for its threads and the last checkpoint: with start and exit it stays within a second.
+LAST_WORD = 0.6
+
+# Waiters look up this often: nobody wakes the main thread for a signal that the system gave to another thread.
+_LOOK = 0.1
+
+
+class Transfer:
+    """Fills one copy from one remote. `ensure` is idempotent, blocks, and may be called from several threads."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        opener: Opener,
+        first: Asked,
+        policy: Policy | None = None,
+        listener: Listener = ignore,
+        limiter: Limiter | None = None,
+        condition: dict[str, str] | None = None,
+    ) -> None:
+        """Prepare to ask for *first*, with *condition* headers where a cached copy may only need confirming."""
+        policy = policy or Policy()
+        timeout = remote.transport.options.timeout
+        cores = os.cpu_count() or 1
+        patience = Patience(
+            policy.connections, policy.retries, timeout, time.monotonic(), policy.pause, cores
+        )
+        self.remote = remote
+        self._state = State(first, dict(condition or {}), patience, policy)
+        self._fetcher = Fetcher(
+            self._state, remote, opener, listener, limiter, self._kick, self._start_checkpoints
+        )
+        self._checkpoints: Checkpointer | None = None
+
+    @property
+    def identity(self) -> Identity | None:
+        """What the first believed answer said, None before it."""
+        return self._state.identity
+
+    @property
+    def copy(self) -> Copy:
+        return self._state.copy
+
+    @property
+    def size(self) -> int | None:
+        return None if self._state.identity is None else self._state.identity.size
+
+    @property
+    def digests(self) -> frozenset[Digest]:
+        """Digests of the whole resource, as the server's answers gave them."""
+        with self._state.cond:
+            return frozenset(self._state.digests)
+
+    def progress(self) -> tuple[int, int | None, int]:
+        """Return (bytes present, size or None, connections at work)."""
+        state = self._state
+        with state.cond:
+            if state.ledger is None:
+                return 0, None, len(state.threads)
+            open_blocks = [c.position % BLOCK for c in state.ledger.claims if not c.sample and not c.is_done]
+            present = state.ledger.blocks.bytes_held + sum(open_blocks)
+            busy = sum(response is not None for response in state.threads.values())
+            size = self.size
+            return (present if size is None else min(present, size)), size, busy
+
+    def cells(self, count: int) -> tuple[float, ...]:
+        """Return how full each of *count* equal stretches of the resource is, 0 to 1; empty while unknown."""
+        state = self._state
+        with state.cond:
+            if state.ledger is None or self.size is None or not state.ledger.blocks.count:
+                return ()
+            blocks = state.ledger.blocks
+            edges = [index * blocks.count // count for index in range(count + 1)]
+            stretches = [(first, max(stop, first + 1)) for first, stop in itertools.pairwise(edges)]
+            return tuple(blocks.held_in(first, stop) / (stop - first) for first, stop in stretches)
+
+    def open(self) -> Identity:
+        """Wait for the first believed answer, asking if need be, and return what it said."""
+        state = self._state
+        with state.cond:
+            while state.identity is None or state.ledger is None:
+                self._check()
+                self._kick()
+                state.cond.wait(_LOOK)
+            return state.identity
+
+    def ensure(self, wanted: ByteRange | None = None) -> None:
+        """Wait until every byte of *wanted* is held; None means all there are, their seams compared as well.
+
+        Raises the error that ended the transfer; what had arrived by then is kept.
+        """
+        want = wanted or ByteRange(0, MAX_SIZE)
+        self.want(want, first=True)
+        try:
+            self.wait(want)
+            state = self._state
+            with state.cond:
+                while wanted is None and not self.is_complete:
+                    self._check()  # the last bytes are here, but maybe not yet the seams after them
+                    self._kick()
+                    state.cond.wait(_LOOK)
+        finally:
+            self.unwant(want)
+
+    def wait(self, wanted: ByteRange, seconds: float | None = None) -> bool:
+        """Wait until every byte of *wanted* is held, up to *seconds*; return whether it is. Raises as `ensure` does.
+
+        What no `want` covers is wanted for as long as this waits. Without sharing, so is what one covers, for
+        another reader may take that back.
+        """
+        state = self._state
+        deadline = None if seconds is None else time.monotonic() + seconds
+        own = False
+        with state.cond:
+            state.awaited.append(wanted)
+            try:
+                while not state.is_satisfied(wanted):
+                    self._check()
+                    covered = any(want.contains(wanted) for want in state.wants)
+                    if not own and not (covered and state.policy.share):
+                        state.wants.insert(len(state.wants) if covered else 0, wanted)
+                        own = True
+                    self._kick()
+                    left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+                    if left <= 0:
+                        return False
+                    state.cond.wait(left)
+                return True
+            finally:
+                state.awaited.remove(wanted)
+                if own:
+                    self.unwant(wanted)
+
+    def want(self, wanted: ByteRange, *, first: bool = False) -> None:
+        """Have *wanted* fetched without waiting for it: after what is wanted already, or *first*."""
+        with self._state.cond:
+            self._state.wants.insert(0 if first else len(self._state.wants), wanted)
+            self._kick()
+            self._state.cond.notify_all()  # connections that look for work
+
+    def unwant(self, wanted: ByteRange, *, cut: bool = False) -> None:
+        """Take back one `want`. What is in flight still arrives, unless it is to be *cut* short."""
+        state = self._state
+        with state.cond:
+            with contextlib.suppress(ValueError):
+                state.wants.remove(wanted)
+            if cut and state.ledger is not None:
+                state.ledger.cut_short(wanted)
+                state.cond.notify_all()  # whoever waits for what was to be brought along
+
+    def share(self, connections: int) -> None:
+        """From here on, divide what is wanted among up to so many *connections*."""
+        with self._state.cond:
+            self._state.share_among(connections)
+
+    def deliver(self, wanted: ByteRange) -> bool:
+        """Return whether *wanted* may be read from the copy at once; if so, its bytes must not change any more."""
+        with self._state.cond:
+            if self._state.ledger is None or not self._state.is_satisfied(wanted):
+                return False
+            self._state.delivered = True
+            return True
+
+    def read(self, wanted: ByteRange) -> bytes:
+        """Return the bytes of *wanted*, fetched where they are missing; fewer only at the end of the resource."""
+        self.wait(wanted)
+        while not self.deliver(wanted):  # everything may have been dropped meanwhile
+            self.wait(wanted)
+        if self.size is not None:
+            if wanted.start >= self.size:
+                return b""
+            wanted = ByteRange(wanted.start, min(wanted.stop, self.size))
+        return self.copy.read(wanted)
+
+    def reach(self, start: int) -> tuple[object, int]:
+        """Return how far the bytes from *start* on are held, and a mark that stays equal while none is dropped."""
+        with self._state.cond:
+            blocks = self.copy.blocks
+            return (blocks, blocks.losses), blocks.reach(start)
+
+    def let_go(self, done: ByteRange) -> None:
+        """Drop the blocks of a copy in memory up to the end of *done*, which was read.
+
+        The last one stays: what comes after it is compared with it.
+        """
+        state = self._state
+        with state.cond:
+            if state.ledger is None or not isinstance(self.copy, MemoryCopy):
+                return
+            start, stop = max(0, done.start // BLOCK - 1) * BLOCK, done.stop - BLOCK
+            whole = state.ledger.blocks.inside(ByteRange(start, stop)) if start < stop else range(0)
+            if whole:
+                part = ByteRange(whole.start * BLOCK, min(whole.stop * BLOCK, state.ledger.blocks.size))
+                state.ledger.blocks.forget(part)
+                self.copy.forget(part)
+
+    def drop(self, part: ByteRange) -> None:
+        """Drop the blocks of a copy in memory that lie in *part*: they are missing again."""
+        state = self._state
+        with state.cond:
+            if state.ledger is not None and isinstance(self.copy, MemoryCopy):
+                state.ledger.blocks.forget(part)
+                self.copy.forget(part)
+
+    def checkpoint(self) -> None:
+        """Save the record now. Raises `LocalError`."""
+        with self._state.cond:
+            snapshot = self._state.snapshot()
+        self.copy.checkpoint(snapshot)
+
+    def forget(self, damaged: ByteRange) -> bool:
+        """Mark every block that *damaged* touches as missing, in the record too; return whether there is a copy yet."""
+        with self._state.cond:
+            if self._state.opened is None:
+                return False
+            self.copy.blocks.forget(damaged)
+            snapshot = self._state.snapshot()
+        self.copy.checkpoint(snapshot)
+        return True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has failed or was stopped; another may be begun on the same copy."""
+        return self._state.error is not None or self._state.stopping
+
+    def completes(self, seconds: float) -> bool:
+        """Return `is_complete`; where all is held, wait so many *seconds* for those who have just brought it."""
+        state = self._state
+        deadline = time.monotonic() + seconds
+        with state.cond:
+            while not self.is_complete and not self.is_over:
+                left = deadline - time.monotonic()
+                if left <= 0 or state.ledger is None or not state.copy.blocks.is_complete:
+                    break
+                state.cond.wait(left)
+            return self.is_complete
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte is held and compared."""
+        state = self._state
+        with state.cond:
+            if state.ledger is None or state.ledger.claims or self.size is None:
+                return False
+            return state.error is None and state.is_satisfied(ByteRange(0, MAX_SIZE))
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether everything is read in one piece, and more is here than anybody wants by now."""
+        state = self._state
+        with state.cond:
+            return state.streaming and state.ledger is not None and not state.ledger.missing_wanted()
+
+    def start_over(self) -> None:
+        """Forget every block: the next `ensure` fetches everything anew, in one piece."""
+        with self._state.cond:
+            self._state.start_over()
+
+    def stop(self) -> None:
+        """End all requests and save a last checkpoint, within `LAST_WORD` seconds; the copy stays open."""
+        state = self._state
+        with state.cond:
+            state.stopping = True
+            threads = list(state.threads.items())
+            stash, state.stash = state.stash, None
+            state.cond.notify_all()
+        deadline = time.monotonic() + LAST_WORD
+        if stash is not None:
+            stash.close()
+        for thread, response in threads:
+            self.remote.abort(thread, response)
+        for thread, _ in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - LAST_WORD / 2 - time.monotonic()))
+        if self._checkpoints is not None:
+            self._checkpoints.finish(max(0.05, deadline - time.monotonic()))
+
+    def outlast(self) -> None:
+        """After `stop`, wait for the last worker, so that nothing of this transfer is written any more."""
+        state = self._state
+        with state.cond:
+            while state.threads:
+                state.cond.wait(_LOOK)
+
+    def _check(self) -> None:
+        if self._state.error is not None:
+            raise self._state.error
+        if self._state.stopping:
+            raise ClosedError(self.remote.name, "the transfer was stopped")
+
+    def _kick(self) -> None:
+        """Start another worker if it may be of use; it starts the next. Called with the guard held."""
+        state = self._state
+        if state.is_leaving:
+            return
+        useful = 1
+        if state.ledger is not None and not state.streaming:
+            state.patience.look(time.monotonic(), time.process_time(), len(state.threads))
+            useful = min(state.patience.connections, state.ledger.parts)
+        elif state.ledger is not None:
+            useful = min(1, state.todo)
+        if len(state.threads) < useful:
+            thread = threading.Thread(target=self._fetcher.run, name="smartremote-fetch", daemon=True)
+            state.threads[thread] = None
+            if not start(thread):
+                del state.threads[thread]
+                if state.threads:  # those that there are will do
+                    state.patience.most = state.patience.limit = len(state.threads)
+                else:
+                    state.error = state.error or LocalError(
+                        self.remote.name, "the system allows no more threads"
+                    )
+
+    def _start_checkpoints(self) -> None:
+        with self._state.cond:  # `stop` ends it, or it is not begun any more
+            if self._checkpoints is not None or self._state.stopping or not isinstance(self.copy, LocalCopy):
+                return
+            checkpoints = Checkpointer(self._state, self._fetcher.fail)
+            if not checkpoints.start():
+                raise LocalError(self.remote.name, "the system allows no more threads")
+            self._checkpoints = checkpoints
