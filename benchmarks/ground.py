@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.nginx import Nginx
+from tests.support.nginx import Nginx
 
 from .relay import Link, Relay
 

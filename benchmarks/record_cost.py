@@ -49,7 +49,7 @@ def main(size: int, name: str, folder: Path) -> None:
     try:
         for _ in range(TIMES):
             wall, processor = time.monotonic(), time.process_time()
-            copy.checkpoint(copy.snapshot())
+            copy.checkpoint(copy.draft_record())
             walls.append(time.monotonic() - wall)
             processors.append(time.process_time() - processor)
     finally:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .events import Snapshot
     from .library.manager import DownloadManager, open
     from .library.remote_file import RemoteFile
-    from .wire.transport import Options
+    from .transport.transport import Options
 
 __all__ = [
     "BlockMap",

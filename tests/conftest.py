@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server import Certificates, make_certificates
-from tests.tool import Tool
+from tests.support.server import Certificates, make_certificates
+from tests.support.tool import Tool
 
 # Under nohup or in the background of a script, signals are ignored, which processes inherit and smartremote respects.
 for _number, _handler in (

@@ -20,8 +20,7 @@ from benchmarks.measure import Job, Outcome, RunFailed, Sample, run
 from benchmarks.plot import draw
 from benchmarks.relay import Link, Relay
 from benchmarks.report import Measured, document, is_met
-
-from . import nginx
+from tests.support import nginx
 
 
 @contextlib.contextmanager

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.library import PATIENCE, blocks_sent
-from tests.server import Held, Patterned, Resource, Server, pattern
+from tests.support.library import PATIENCE, blocks_sent
+from tests.support.server import Held, Patterned, Resource, Server, pattern
 
 FOLDER = Path(__file__).parent.parent / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))

@@ -27,7 +27,7 @@ from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.events import Event
-from smartremote_cli.library.download import Checksum, Download, Wishes
+from smartremote_cli.library.download import Checksum, Download, DownloadOptions
 from smartremote_cli.library.reading import Reader
 from smartremote_cli.protocol.identity import Identity
 from smartremote_cli.store.leftovers import load_record
@@ -36,12 +36,12 @@ from smartremote_cli.store.memory_copy import MemoryCopy
 from smartremote_cli.transfer.receive import Receiver
 from smartremote_cli.transfer.state import Policy, State
 from smartremote_cli.transfer.transfer import Transfer
-from smartremote_cli.wire.remote import Remote
-from smartremote_cli.wire.transport import Options, Transport
-from tests import faults
-from tests.library import wait_until
-from tests.proxy import Proxy
-from tests.server import (
+from smartremote_cli.transport.remote import Remote
+from smartremote_cli.transport.transport import Options, Transport
+from tests.support import faults
+from tests.support.library import wait_until
+from tests.support.proxy import Proxy
+from tests.support.server import (
     Certificates,
     Exchange,
     Fault,
@@ -53,7 +53,7 @@ from tests.server import (
     unanswered_port,
     unused_port,
 )
-from tests.tool import Tool
+from tests.support.tool import Tool
 
 MIB = 1 << 20
 SIZE = 8 * MIB + 12_345  # more than the first request asks for, and no whole number of blocks
@@ -129,7 +129,7 @@ def leave_partial(file: Path, url: str, resource: Resource) -> None:
         part = ByteRange(block * BLOCK, min((block + 1) * BLOCK, SIZE))
         copy.write(part.start, memoryview(ONE)[part.start : part.stop])
         copy.blocks.hold(part)
-    copy.checkpoint(copy.snapshot())
+    copy.checkpoint(copy.draft_record())
     copy.close()
 
 
@@ -141,11 +141,11 @@ def download(
     retries: int = 3,
     connections: int = 8,
     options: Options | None = None,
-    wishes: Wishes | None = None,
+    wishes: DownloadOptions | None = None,
 ) -> Run:
     """Download as the command line does, in this process and without long pauses."""
     options = (options or Options(netrc=False))._replace(timeout=timeout)
-    wishes = wishes or Wishes()
+    wishes = wishes or DownloadOptions()
     policy = Policy(
         connections,
         retries,
@@ -803,14 +803,14 @@ def test_bytes_that_are_about_to_be_replaced_are_not_delivered(monkeypatch: pyte
     def overtaken(state: State) -> bool:
         found = strict(state)
         if sys._getframe(1).f_code.co_name == "_compare" and reader.transfer is not None:
-            other = threading.Thread(target=deliver, args=(reader.transfer,))
+            other = threading.Thread(target=read_if_exposed, args=(reader.transfer,))
             other.start()
             other.join(0.2)
         return found
 
-    def deliver(transfer: Transfer) -> None:
+    def read_if_exposed(transfer: Transfer) -> None:
         part = ByteRange(0, BLOCK)
-        delivered.append(transfer.copy.read(part) if transfer.deliver(part) else b"")
+        delivered.append(transfer.copy.read(part) if transfer.try_expose(part) else b"")
 
     monkeypatch.setattr(State, "is_strict", property(overtaken))
     with Server(Resource(CONTENT, etag=None, last_modified=None)) as server:
@@ -1282,7 +1282,7 @@ def test_a_checksum_decides(
     file = tmp_path / "file.bin"
     with Server(CONTENT) as server:
         server.faults += make()
-        run = download(server.url(), file, wishes=Wishes(checksum=Checksum("sha256", expected)))
+        run = download(server.url(), file, wishes=DownloadOptions(checksum=Checksum("sha256", expected)))
         asked = len(server.requests)
     judge_run(run, versions)
     assert run.code == (0 if right else 7), run.said
@@ -1306,7 +1306,7 @@ def test_a_checksum_lets_a_resumed_download_start_over(
         server.faults += make()
         leave_partial(file, server.url(), Resource(CONTENT))
         checksum = Checksum("sha256", hashlib.sha256(ONE).hexdigest())
-        run = download(server.url(), file, wishes=Wishes(checksum=checksum))
+        run = download(server.url(), file, wishes=DownloadOptions(checksum=checksum))
     judge_run(run, (ONE,))
     assert run.code == 0, run.said
 

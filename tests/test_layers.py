@@ -19,7 +19,7 @@ import smartremote_cli
 ORDER = """
     errors  events  threads
     core  protocol  plan  archives
-    store  wire
+    store  transport
     transfer
     library
     cli
@@ -32,8 +32,8 @@ PURE = {"errors", "events", "core", "protocol", "plan", "archives"}
 
 # Who may know these libraries. Everyone else goes through them.
 ONLY = {
-    "httpx": {"wire", "library"},
-    "httpcore": {"wire"},
+    "httpx": {"transport", "library"},
+    "httpcore": {"transport"},
     "fsspec": {"library"},
     "rich": {"cli"},
     "click": {"cli"},
@@ -42,7 +42,7 @@ ONLY = {
 }
 
 # Neither knows the other: the transfer stands between them.
-APART = [{"store", "wire"}]
+APART = [{"store", "transport"}]
 
 IMPURE = """
     asyncio  concurrent  fcntl  glob  http  io  logging  mmap  multiprocessing  os  pathlib  pty  select
@@ -160,7 +160,7 @@ def test_the_core_cannot_do_io(file: Path) -> None:
 )
 def test_what_needs_no_network_does_not_load_it(module: str) -> None:
     """Those who use httpx and rich pay for them; --help, status and completion do not."""
-    heavy = "httpx", "httpcore", "h11", "ssl", "rich", "smartremote_cli.wire", "smartremote_cli.transfer"
+    heavy = "httpx", "httpcore", "h11", "ssl", "rich", "smartremote_cli.transport", "smartremote_cli.transfer"
     code = f"import sys, {module}; print(*sorted(set({heavy!r}) & set(sys.modules)))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
@@ -171,7 +171,7 @@ def test_what_needs_no_network_does_not_load_it(module: str) -> None:
 def test_httpx_is_loaded_without_what_nobody_looks_into() -> None:
     unused = "httpx._main", "rich", "pygments", "anyio", "certifi", "idna", "socksio"
     code = (
-        f"import sys, smartremote_cli.wire; print(*sorted(set({unused!r}) & set(sys.modules)))\n"
+        f"import sys, smartremote_cli.transport; print(*sorted(set({unused!r}) & set(sys.modules)))\n"
         "import httpcore, httpx; httpcore.default_ssl_context()\n"  # which asks certifi
         "assert httpx.URL('http://xn--bcher-kva.de').host == 'bücher.de'\n"
         "import certifi; assert certifi.__spec__"

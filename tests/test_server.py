@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import faults
-from tests.nginx import nginx_or_skip
-from tests.proxy import Proxy
-from tests.server import (
+from tests.support import faults
+from tests.support.nginx import nginx_or_skip
+from tests.support.proxy import Proxy
+from tests.support.server import (
     Certificates,
     Fault,
     Headers,

@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.errors import DamagedError
 from smartremote_cli.store.part import decode
-from tests import faults
-from tests.server import Resource, Server, pattern
-from tests.tool import Ran, Tool
+from tests.support import faults
+from tests.support.server import Resource, Server, pattern
+from tests.support.tool import Ran, Tool
 
 SIZES = (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK + 17, 40 * BLOCK + 1)
 FEW = ("--retries", "1", "--timeout", "5")

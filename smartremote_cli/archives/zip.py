@@ -33,7 +33,7 @@ _END64 = Struct("<4xQ4xIIQQQQ")  # 4.3.14: length of what follows it, then as _E
 _HEADER = Struct("<I4xHHIIIIHHH8xI")  # 4.3.12
 _FIELD = Struct("<HH")  # 4.5.1: tag and length of an extra field
 _HEADER_SIGNATURE = 0x0201_4B50
-_LONGEST_HEADER = _HEADER.size + 3 * 0xFFFF
+_MAX_HEADER = _HEADER.size + 3 * 0xFFFF
 
 _ZIP64 = 0xFFFF_FFFF  # "see the zip64 extra field"
 _UTF8 = 0x0800  # general purpose flag 11
@@ -206,7 +206,7 @@ def _judge(tail: bytes, at: int, base: int) -> Directory | str:
     end = base + (at if end64 is None else end64)
     if size > end:
         return f"a central directory of {size} bytes cannot lie in the {end} bytes before its end"
-    if count * _HEADER.size > size or (zip64 and count * _LONGEST_HEADER < size):
+    if count * _HEADER.size > size or (zip64 and count * _MAX_HEADER < size):
         return f"a central directory of {size} bytes cannot hold {count} entries"
     # It lies right before its end record, whatever precedes the archive; how much that is follows from the
     # stored offset, which is counted from the archive proper. Where no header begins there, the offset is

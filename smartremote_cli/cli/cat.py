@@ -44,7 +44,7 @@ def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
     out = Output()
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..library.reading import Reader
-        from ..wire.remote import Remote
+        from ..transport.remote import Remote
 
         remote = Remote(url, transport)
         reader: Reader | None = None

@@ -19,7 +19,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..wire.transport import Transport
+    from ..transport.transport import Transport
 
 
 @click.command()
@@ -48,9 +48,9 @@ def complete(files: tuple[str, ...], url: str | None, **options: Any) -> int:
 
 
 def _complete_one(path: str, url: str | None, transport: Transport, options: dict[str, Any]) -> None:
-    from ..library.download import Checksum, Download, Wishes
+    from ..library.download import Checksum, Download, DownloadOptions
     from ..store.leftovers import inspect, load_record
-    from ..wire.remote import Remote
+    from ..transport.remote import Remote
 
     record = load_record(path)
     if record is None:
@@ -63,7 +63,7 @@ def _complete_one(path: str, url: str | None, transport: Transport, options: dic
     source = url or record.url
     if source is None:
         raise UsageError(path, "its record names no URL; give it with --url")
-    wishes = Wishes(
+    wishes = DownloadOptions(
         policy=policy_of(options),
         checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
         restart_on_change=options["on_change"] == "restart",

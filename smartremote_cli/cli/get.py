@@ -44,10 +44,10 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..core.urls import file_name
         from ..events import Notice
-        from ..library.download import Checksum, Download, Wishes, check_output
-        from ..wire.remote import Remote
+        from ..library.download import Checksum, Download, DownloadOptions, check_output
+        from ..transport.remote import Remote
 
-        wishes = Wishes(
+        wishes = DownloadOptions(
             policy=policy_of(options),
             checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
             restart_on_change=options["on_change"] == "restart",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ..store.cache import Cache
     from ..transfer.state import Policy
     from ..transfer.transfer import Transfer
-    from ..wire.limiter import Limiter
-    from ..wire.preconnect import Early
-    from ..wire.transport import Transport
+    from ..transport.limiter import Limiter
+    from ..transport.preconnect import Early
+    from ..transport.transport import Transport
     from .progress.display import Progress
 
 # What names a proxy (urllib.request.getproxies).
@@ -183,8 +183,8 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
     A connection to *url* is begun before anything else: what is slow to import is best imported after that.
     """
     with _begun(url, options) as early:
-        from ..wire.remote import check_header
-        from ..wire.transport import USER_AGENT, Options, Transport
+        from ..transport.remote import check_header
+        from ..transport.transport import USER_AGENT, Options, Transport
 
         wishes = Options(
             headers=tuple(check_header(text) for text in options["header"]),
@@ -214,8 +214,8 @@ def _begun(url: str | None, options: dict[str, Any]) -> Iterator[Early | None]:
 def _begin(url: str, options: dict[str, Any]) -> Early | None:
     """Begin to connect to *url*, unless nothing will be asked, or a proxy will."""
     from ..core.urls import check_url, origin_of
-    from ..wire.preconnect import Early
-    from ..wire.tls import Trust
+    from ..transport.preconnect import Early
+    from ..transport.tls import Trust
 
     named = {name.lower() for name, value in os.environ.items() if value}
     # macOS has a setting for proxies as well.
@@ -240,7 +240,7 @@ def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy
 
 
 def limiter_of(options: dict[str, Any]) -> Limiter | None:
-    from ..wire.limiter import Limiter
+    from ..transport.limiter import Limiter
 
     rate = options["limit_rate"]
     if rate is None:

@@ -41,7 +41,7 @@ def zip_ls(
         from ..core.ranges import ByteRange
         from ..core.urls import redact
         from ..library.reading import Reader
-        from ..wire.remote import Remote
+        from ..transport.remote import Remote
         from . import listing
 
         remote = Remote(url, transport)

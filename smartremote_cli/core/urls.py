@@ -8,10 +8,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from ..errors import UsageError
 
 # Names are cut so that NAME.part.tmp still fits the 255 bytes that file systems allow.
-LONGEST_NAME = 240
+MAX_NAME = 240
 BESIDE = (".part", ".part.tmp", ".part.sums")  # how names end that belong to another file
-_LONGEST_SUFFIX = 16  # what is longer is no suffix, and is cut like the rest
-_LONGEST_DISPOSITION = 4096  # more than the longest name takes; what follows would cost time, not tell more
+_MAX_SUFFIX = 16  # what is longer is no suffix, and is cut like the rest
+_MAX_DISPOSITION = 4096  # more than the longest name takes; what follows would cost time, not tell more
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d+)?", re.ASCII)
@@ -99,7 +99,7 @@ def file_name(url: str, disposition: str | None) -> str:
 
 
 def _from_disposition(value: str) -> str:
-    found = re.findall(_PARAMETER, value[:_LONGEST_DISPOSITION])
+    found = re.findall(_PARAMETER, value[:_MAX_DISPOSITION])
     given = {name.lower(): (quoted, plain) for name, quoted, plain in reversed(found)}
     extended = re.fullmatch(_EXTENDED, "".join(given.get("filename*", ("", ""))).strip())
     if extended:
@@ -125,9 +125,9 @@ def _harmless(candidate: str) -> str:
     if re.fullmatch(_RESERVED, name):
         name = f"_{name}"
     stem, dot, suffix = name.rpartition(".")
-    if not stem or len(suffix.encode()) > _LONGEST_SUFFIX:
+    if not stem or len(suffix.encode()) > _MAX_SUFFIX:
         stem, dot, suffix = name, "", ""
-    room = LONGEST_NAME - len((dot + suffix).encode())
+    room = MAX_NAME - len((dot + suffix).encode())
     name = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + dot + suffix
     # A name that ends like a record's would be taken for another file's.
     return f"{name}_" if name.lower().endswith(BESIDE) else name

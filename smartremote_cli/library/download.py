@@ -22,17 +22,17 @@ from ..errors import (
 from ..events import Listener, Notice, ignore
 from ..plan import planner
 from ..store.cache import Cache
-from ..store.file_target import ExistingFile, FileTarget
+from ..store.file_destination import ExistingFile, FileDestination
 from ..store.files import folder_of
 from ..store.leftovers import inspect, record_path
 from ..store.local_copy import LocalCopy
 from ..transfer.digester import Digester
 from ..transfer.state import Policy
 from ..transfer.transfer import Transfer
-from ..wire.limiter import Limiter
-from ..wire.remote import Remote
+from ..transport.limiter import Limiter
+from ..transport.remote import Remote
 
-_MOST_RESTARTS = 3
+_MAX_RESTARTS = 3
 
 
 class Checksum(NamedTuple):
@@ -66,7 +66,7 @@ class Checksum(NamedTuple):
         return hasher.hexdigest() == self.digest
 
 
-class Wishes(NamedTuple):
+class DownloadOptions(NamedTuple):
     """How a download is to be done; the command line's options, in short."""
 
     policy: Policy = Policy()
@@ -83,20 +83,20 @@ class Download:
         self,
         remote: Remote,
         path: str | None,
-        wishes: Wishes | None = None,
+        wishes: DownloadOptions | None = None,
         *,
         cache: Cache | None = None,
         listener: Listener = ignore,
         limiter: Limiter | None = None,
         other_url: bool = False,
     ) -> None:
-        """Look at *path* as `FileTarget` does, and raise what it raises."""
+        """Look at *path* as `FileDestination` does, and raise what it raises."""
         self.remote = remote
         self.transfer: Transfer | None = None
-        self._wishes = wishes or Wishes()
+        self._wishes = wishes or DownloadOptions()
         self._listener = listener
         self._limiter = limiter
-        self._target = FileTarget(
+        self._destination = FileDestination(
             remote.url,
             remote.name,
             path,
@@ -109,36 +109,42 @@ class Download:
 
     def run(self) -> str:
         """Bring the file to completion and return its path. Raises what stops it; progress is then kept."""
-        for attempt in range(_MOST_RESTARTS):
+        for attempt in range(_MAX_RESTARTS):
             try:
                 return self._fill()
             except (RemotePermissionError, RemoteNotFoundError) as error:
-                copy = self._target.copy
+                copy = self._destination.copy
                 if isinstance(copy, LocalCopy) and error.hint is None:  # a signature may have expired
                     error.hint = f"run: smartremote complete {shlex.quote(copy.path)} --url NEW"
                 raise
             except RemoteChangedError as error:
-                if not self._wishes.restart_on_change or attempt == _MOST_RESTARTS - 1:
+                if not self._wishes.restart_on_change or attempt == _MAX_RESTARTS - 1:
                     error.hint = error.hint or "--on-change restart drops what is held and starts over"
                     raise
                 self._listener(Notice(f"{error}: starting over"))
                 if self.transfer is not None:
                     self.transfer.stop()
                     self.transfer.outlast()
-                self._target.give_up_held()
+                self._destination.give_up_held()
         raise AssertionError("unreachable")
 
     def stop(self) -> None:
         """End the transfer with a last checkpoint, and close the file."""
         if self.transfer is not None:
             self.transfer.stop()
-        self._target.close()
+        self._destination.close()
 
     def _fill(self) -> str:
-        target, checksum = self._target, self._wishes.checksum
-        first, condition = target.first(0, None)
+        destination, checksum = self._destination, self._wishes.checksum
+        first, condition = destination.first(0, None)
         transfer = Transfer(
-            self.remote, target.open, first, self._wishes.policy, self._listener, self._limiter, condition
+            self.remote,
+            destination.open,
+            first,
+            self._wishes.policy,
+            self._listener,
+            self._limiter,
+            condition,
         )
         self.transfer = transfer
         transfer.open()
@@ -146,12 +152,12 @@ class Download:
             digesters = [
                 stack.enter_context(Digester(transfer, expected.algorithm))
                 for expected in self._expected(transfer)
-                if isinstance(target.copy, LocalCopy)
+                if isinstance(destination.copy, LocalCopy)
             ]
             transfer.ensure()
-            if isinstance(target.copy, LocalCopy):
-                self._check(target.copy, transfer, digesters)
-        copy = target.copy
+            if isinstance(destination.copy, LocalCopy):
+                self._check(destination.copy, transfer, digesters)
+        copy = destination.copy
         assert copy is not None
         if isinstance(copy, ExistingFile):
             if checksum is not None and not checksum.agrees_with(copy):
@@ -161,7 +167,7 @@ class Download:
             transfer.stop()
             return copy.path
         transfer.stop()
-        target.finish()
+        destination.finish()
         return copy.path
 
     def _check(self, copy: LocalCopy, transfer: Transfer, digesters: list[Digester]) -> None:

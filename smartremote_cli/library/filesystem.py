@@ -18,7 +18,7 @@ from typing import Any
 from fsspec.spec import AbstractFileSystem
 
 from ..errors import RefusedError
-from ..wire.transport import Options
+from ..transport.transport import Options
 from .manager import DownloadManager
 from .remote_file import RemoteFile
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Self
 from ..errors import ClosedError
 from ..events import Event, Notice, Retrying
 from ..store.cache import Cache, default_folder, parse_limit
-from ..store.file_target import FileTarget
-from ..store.targets import CacheTarget, MemoryTarget, Target
-from ..wire.remote import Remote
-from ..wire.transport import IDLE_SECONDS, Options, Transport
-from .idle import Idler
+from ..store.destinations import CacheDestination, Destination, MemoryDestination
+from ..store.file_destination import FileDestination
+from ..transport.remote import Remote
+from ..transport.transport import IDLE_SECONDS, Options, Transport
+from .background import BackgroundFiller
 from .open_file import OpenFile
 from .remote_file import RemoteFile
 
@@ -93,7 +93,7 @@ class DownloadManager:
         # Reentrant, for a RemoteFile that nobody closed may be collected at any moment.
         self._lock = threading.RLock()  # guards _entries, _handles and _closed; not held over disk or network
         self._transport = Transport(self._options, self._client, self._connections, self._idle_timeout)
-        self._idler = Idler(self, self._idle_timeout / _PRUNES)
+        self._filler = BackgroundFiller(self, self._idle_timeout / _PRUNES)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +104,7 @@ class DownloadManager:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_idler") and not sys.is_finalizing():  # else its threads stand still already
+        if hasattr(self, "_filler") and not sys.is_finalizing():  # else its threads stand still already
             self.close()
 
     def open(self, url: str) -> RemoteFile:
@@ -114,7 +114,7 @@ class DownloadManager:
         """
         remote = Remote(url, self._transport)
         return self._open(
-            (remote.url, None), remote, lambda: CacheTarget(self._cache(), remote.url, remote.name)
+            (remote.url, None), remote, lambda: CacheDestination(self._cache(), remote.url, remote.name)
         )
 
     def open_to(self, url: str, path: str | os.PathLike[str]) -> RemoteFile:
@@ -128,14 +128,14 @@ class DownloadManager:
         return self._open(
             (remote.url, where),
             remote,
-            lambda: FileTarget(remote.url, remote.name, where, listener=self._tell),
+            lambda: FileDestination(remote.url, remote.name, where, listener=self._tell),
         )
 
     def reader_at(self, url: str) -> RemoteFile:
         """Return *url* as a file without a data file or a record: a bounded part of it is kept in memory."""
         remote = Remote(url, self._transport)
-        target = MemoryTarget(remote.name)
-        return self._open((f"memory:{id(target)}", None), remote, lambda: target)
+        destination = MemoryDestination(remote.name)
+        return self._open((f"memory:{id(destination)}", None), remote, lambda: destination)
 
     def close(self) -> None:
         """Close every file, thread and connection of this manager. Files that are being read end in `ClosedError`."""
@@ -145,15 +145,15 @@ class DownloadManager:
             self._closed = True
             entries = list(self._entries.values())
             self._entries.clear()
-        self._idler.stop()
+        self._filler.stop()
         for entry in entries:
             with entry.opening:
                 if entry.file is not None:
                     entry.file.close()
         self._transport.close()
-        self._idler.stop(_LAST_WORD)
+        self._filler.stop(_LAST_WORD)
 
-    def idle_work(self) -> float | None:
+    def fill_step(self) -> float | None:
         """Have each open file bring a piece of what is missing; return in how many seconds to do so again."""
         if not self._idle_download:
             return None
@@ -170,7 +170,9 @@ class DownloadManager:
         """Close connections that were not used for `idle_timeout` seconds."""
         self._transport.prune()
 
-    def _open(self, key: tuple[str, str | None], remote: Remote, target: Callable[[], Target]) -> RemoteFile:
+    def _open(
+        self, key: tuple[str, str | None], remote: Remote, destination: Callable[[], Destination]
+    ) -> RemoteFile:
         with self._lock:
             self._check_open(remote.name)
             entry = self._entries.setdefault(key, _Entry())
@@ -178,7 +180,7 @@ class DownloadManager:
         try:
             with entry.opening:
                 if entry.file is None:
-                    entry.file = self._make(remote, target())
+                    entry.file = self._make(remote, destination())
                 opened = entry.file
             with self._lock:
                 if self._closed:
@@ -191,15 +193,15 @@ class DownloadManager:
             raise
         return handle
 
-    def _make(self, remote: Remote, target: Target) -> OpenFile:
+    def _make(self, remote: Remote, destination: Destination) -> OpenFile:
         return OpenFile(
             remote,
-            target,
+            destination,
             readers=self._readers,
             jump=self._jump,
             connections=self._connections,
             listener=self._tell,
-            stir=self._idler.stir,
+            wake=self._filler.wake,
         )
 
     def _release(self, key: tuple[str, str | None], entry: _Entry) -> None:
@@ -234,7 +236,7 @@ class DownloadManager:
         if self._closed:
             raise ClosedError(name, "the download manager is closed")
 
-    def _forked(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """Go on in a child process: threads and connections are the parent's."""
         self._begin_process()
         if self._client is not None:  # its connections are in use by the parent: two would read one stream
@@ -242,18 +244,18 @@ class DownloadManager:
         for entry in self._entries.values():
             entry.opening = threading.RLock()
             if entry.file is not None:
-                entry.file.forked(self._transport, self._idler.stir)
+                entry.file.after_fork_in_child(self._transport, self._filler.wake)
         for handle in list(self._handles):
-            handle.forked()
+            handle.after_fork_in_child()
 
 
-def _forked() -> None:
+def _after_fork_in_child() -> None:
     for manager in list(_managers):
-        manager._forked()
+        manager._after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def open(url: str) -> RemoteFile:

@@ -17,12 +17,11 @@ from ..core.ranges import ByteRange
 from ..errors import ClosedError, PastEndError, RemoteChangedError, SmartRemoteError
 from ..events import Listener, Snapshot
 from ..store.copies import Copy
-from ..store.memory_copy import MemoryCopy
-from ..store.targets import Target
+from ..store.destinations import Destination
 from ..transfer.state import Policy
 from ..transfer.transfer import Transfer
-from ..wire.remote import Remote
-from ..wire.transport import Transport
+from ..transport.remote import Remote
+from ..transport.transport import Transport
 from .session import Session
 
 # Idle filling: how many seconds nobody must have read, how much is asked for at a time, after how many seconds
@@ -30,7 +29,7 @@ from .session import Session
 IDLE_AFTER = 0.3
 IDLE_PIECE = 8 * 1024 * 1024
 TURN = 2.0
-FIRST_REST, LONGEST_REST = 1.0, 300.0
+FIRST_REST, MAX_REST = 1.0, 300.0
 
 _TICK = 0.2
 
@@ -38,23 +37,23 @@ _TICK = 0.2
 class OpenFile:
     """Thread-safe. *readers* streams of it stay open; a forward jump of up to *jump* bytes reads on.
 
-    *stir* is called when a read is over: there may be something to fill.
+    *wake* is called when a read is over: there may be something to fill.
     """
 
     def __init__(
         self,
         remote: Remote,
-        target: Target,
+        destination: Destination,
         *,
         readers: int,
         jump: int,
         connections: int,
         listener: Listener,
-        stir: Callable[[], None] = lambda: None,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
-        self._session = Session(remote, target, Policy(connections=readers, share=False), jump, listener)
+        self._session = Session(remote, destination, Policy(connections=readers, share=False), jump, listener)
         self._connections = connections
-        self._stir = stir
+        self._wake = wake
         self._rest = FIRST_REST
         self._rest_until = 0.0
         self._begin_process()
@@ -71,7 +70,7 @@ class OpenFile:
 
     @property
     def path(self) -> str | None:
-        return self._session.target.path
+        return self._session.destination.path
 
     @property
     def size(self) -> int:
@@ -155,7 +154,7 @@ class OpenFile:
                     if session.uses(transfer):
                         raise
                     continue  # another thread saw first that all was here
-                if isinstance(transfer.copy, MemoryCopy):
+                if transfer.copy.max_bytes is not None:
                     break
                 session.settle(transfer)
             session.finish()
@@ -166,7 +165,7 @@ class OpenFile:
     def _fetch_all(self, transfer: Transfer, listener: Callable[[Snapshot], None] | None) -> None:
         everything = ByteRange(0, MAX_SIZE)
         transfer.share(self._connections)
-        transfer.want(everything)
+        transfer.request(everything)
         try:
             while not transfer.wait(everything, _TICK):
                 if listener is not None:
@@ -174,7 +173,7 @@ class OpenFile:
                     listener(Snapshot(present, size, connections, transfer.cells(64)))
             transfer.ensure()
         finally:
-            transfer.unwant(everything)
+            transfer.cancel(everything)
 
     def save_part(self) -> None:
         """Save the record now. Does nothing for a complete file, or one of which nothing was read."""
@@ -201,10 +200,10 @@ class OpenFile:
         """Stop fetching, save the record, and close. Whoever is reading gets `ClosedError`."""
         self._session.close()
 
-    def forked(self, transport: Transport, stir: Callable[[], None]) -> None:
+    def after_fork_in_child(self, transport: Transport, wake: Callable[[], None]) -> None:
         """Go on in a child process, on the same copy, over *transport*: threads and connections are the parent's."""
-        self._session.forked(transport)
-        self._stir = stir
+        self._session.after_fork_in_child(transport)
+        self._wake = wake
         self._begin_process()
 
     # Reading
@@ -218,7 +217,7 @@ class OpenFile:
                 return None
             if not session.whole:
                 transfer = session.transfer
-                if transfer is None or transfer.is_over or not transfer.deliver(wanted):
+                if transfer is None or transfer.is_over or not transfer.try_expose(wanted):
                     return None
                 session.read_ahead(transfer, wanted)
         self._last_read = time.monotonic()
@@ -274,7 +273,7 @@ class OpenFile:
             want, self._idle_want = self._idle_want, None
             transfer = self._session.transfer
         if want is not None and transfer is not None:
-            transfer.unwant(want, cut=True)
+            transfer.cancel(want, cut=True)
         try:
             yield
         finally:
@@ -282,7 +281,7 @@ class OpenFile:
                 self._readers -= 1
                 self._last_read = time.monotonic()
             if not self._session.finished:
-                self._stir()
+                self._wake()
 
     # Idle filling
 
@@ -297,7 +296,7 @@ class OpenFile:
             # Of what nobody has read yet, nobody is known to want more.
             if session.closed or session.finished or self._readers or session.copy is None:
                 return None
-            if isinstance(session.copy, MemoryCopy):
+            if session.copy.max_bytes is not None:
                 return None
             wait = max(self._last_read + IDLE_AFTER, self._rest_until) - time.monotonic()
             if wait > 0:
@@ -319,15 +318,15 @@ class OpenFile:
         except SmartRemoteError:
             with self._lock:
                 self._rest_until = time.monotonic() + self._rest
-                self._rest = min(2 * self._rest, LONGEST_REST)
+                self._rest = min(2 * self._rest, MAX_REST)
         finally:
             if want is not None and transfer is not None:
-                transfer.unwant(want, cut=True)
+                transfer.cancel(want, cut=True)
         return 0.0
 
     def _wait_for_idle(self, transfer: Transfer, want: ByteRange) -> None:
         """Wait for *want*, until a reader comes or nothing arrives for a while."""
-        transfer.want(want)
+        transfer.request(want)
         present, since = -1, time.monotonic()
         while not transfer.wait(want, _TICK):
             with self._lock:

@@ -13,12 +13,12 @@ from ..core.ranges import ByteRange
 from ..errors import NotCachedError, OffsetError
 from ..events import Listener, ignore
 from ..store.cache import Cache
+from ..store.destinations import CacheDestination, Destination, MemoryDestination
 from ..store.local_copy import LocalCopy
-from ..store.targets import CacheTarget, MemoryTarget, Target
 from ..transfer.state import Policy
 from ..transfer.transfer import Transfer
-from ..wire.limiter import Limiter
-from ..wire.remote import Remote
+from ..transport.limiter import Limiter
+from ..transport.remote import Remote
 
 # How far connections run ahead of a reader in order, and how much is handed on at a time.
 AHEAD = 32 * 1024 * 1024
@@ -44,9 +44,9 @@ class Reader:
         self._listener = listener
         self._limiter = limiter
         self._offline = offline
-        self._target: Target = MemoryTarget(remote.name)
+        self._destination: Destination = MemoryDestination(remote.name)
         if cache is not None:
-            self._target = CacheTarget(cache, remote.url, remote.name)
+            self._destination = CacheDestination(cache, remote.url, remote.name)
         self._transfer: Transfer | None = None
         self._unasked: LocalCopy | None = None
 
@@ -64,9 +64,9 @@ class Reader:
         """
         if self._offline:
             return self._open_offline()
-        first, condition = self._target.first(offset, length)
+        first, condition = self._destination.first(offset, length)
         self._transfer = Transfer(
-            self.remote, self._target.open, first, self._policy, self._listener, self._limiter, condition
+            self.remote, self._destination.open, first, self._policy, self._listener, self._limiter, condition
         )
         return self._transfer.open().size
 
@@ -86,7 +86,7 @@ class Reader:
     def stream(self, start: int, stop: int | None) -> Iterator[bytes]:
         """Yield the bytes [start, stop) in order, *stop* None meaning the end, with connections running ahead."""
         position, edge = start, start
-        ahead = AHEAD_IN_MEMORY if isinstance(self._target, MemoryTarget) else AHEAD
+        ahead = AHEAD_IN_MEMORY if isinstance(self._destination, MemoryDestination) else AHEAD
         want: ByteRange | None = None
         try:
             while stop is None or position < stop:
@@ -112,11 +112,11 @@ class Reader:
         if self._transfer is None:
             return None
         if before is not None:
-            self._transfer.unwant(before)
+            self._transfer.cancel(before)
         if start >= stop:
             return None
         want = ByteRange(start, stop)
-        self._transfer.want(want)
+        self._transfer.request(want)
         return want
 
     @property
@@ -127,11 +127,11 @@ class Reader:
         """Stop fetching, save what was fetched, and trim the cache."""
         if self._transfer is not None:
             self._transfer.stop()
-        self._target.close()
+        self._destination.close()
 
     def _open_offline(self) -> int | None:
-        if isinstance(self._target, CacheTarget):
-            self._unasked = self._target.open_unasked()
+        if isinstance(self._destination, CacheDestination):
+            self._unasked = self._destination.open_unasked()
         if self._unasked is None:
             raise NotCachedError(
                 self.remote.name, "nothing of it is in the cache, and --offline was asked for"

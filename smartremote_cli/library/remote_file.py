@@ -215,7 +215,7 @@ class RemoteFile(io.RawIOBase):
         """Have *owned*, a manager's close for one, called after this file is closed."""
         self._owned = owned
 
-    def forked(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Go on in a child process: the lock may be held by a thread that is not here."""
         self._lock = threading.RLock()
 

@@ -16,21 +16,18 @@ from ..core.blocks import BLOCK, MAX_SIZE
 from ..core.ranges import ByteRange
 from ..errors import ClosedError, PastEndError, RemoteChangedError
 from ..events import Listener
-from ..plan.readahead import MOST_AHEAD, Readahead
+from ..plan.readahead import MAX_AHEAD, Readahead
 from ..protocol.identity import Identity
 from ..store.copies import Copy, Opened
-from ..store.memory_copy import MemoryCopy
-from ..store.targets import MemoryTarget, Target
+from ..store.destinations import Destination, MemoryDestination
 from ..transfer.state import Policy
 from ..transfer.transfer import Transfer
-from ..wire.limiter import Limiter
-from ..wire.remote import Remote
-from ..wire.response import Response
-from ..wire.transport import Transport
+from ..transport.limiter import Limiter
+from ..transport.remote import Remote
+from ..transport.response import Response
+from ..transport.transport import Transport
 
-# What a copy in memory keeps of what was read, in bytes, and how far it reads ahead; the rest is fetched again
-# when it is read again.
-MOST_IN_MEMORY = 32 * 1024 * 1024
+# How far a copy in memory reads ahead, in bytes.
 AHEAD_IN_MEMORY = 4 * 1024 * 1024
 
 _LAST_CLAIMS = 0.3  # seconds for threads whose last bytes are here to say that they are done
@@ -40,10 +37,12 @@ _LOOK = 0.02  # seconds between looks whether somebody wants more
 class Session:
     """Thread-safe. `lock` guards all fields, and is never held while waiting for bytes."""
 
-    def __init__(self, remote: Remote, target: Target, policy: Policy, jump: int, listener: Listener) -> None:
-        """Read *remote* into *target*; a forward jump of up to *jump* bytes reads on."""
+    def __init__(
+        self, remote: Remote, destination: Destination, policy: Policy, jump: int, listener: Listener
+    ) -> None:
+        """Read *remote* into *destination*; a forward jump of up to *jump* bytes reads on."""
         self.remote = remote
-        self.target = target
+        self.destination = destination
         self._policy = policy
         self._jump = jump
         self._listener = listener
@@ -59,14 +58,14 @@ class Session:
         self.lock = threading.RLock()
         self.finishing = threading.Lock()  # one thread at a time writes or removes the record
         self.transfer: Transfer | None = None
-        most = AHEAD_IN_MEMORY if isinstance(self.target, MemoryTarget) else MOST_AHEAD
+        most = AHEAD_IN_MEMORY if isinstance(self.destination, MemoryDestination) else MAX_AHEAD
         self._ahead = Readahead(self._policy.connections, self._jump, most)
 
-    def forked(self, transport: Transport) -> None:
+    def after_fork_in_child(self, transport: Transport) -> None:
         """Go on in a child process, on the same copy, over *transport*: threads and connections are the parent's."""
         self.remote = self.remote.over(transport)
         self._begin_process()
-        self.target.forked()
+        self.destination.after_fork_in_child()
 
     def check_open(self) -> None:
         if self.closed:
@@ -90,20 +89,20 @@ class Session:
             transfer.stop()  # it has failed; its last threads go before another begins on the same copy
 
     def _begin(self, wanted: ByteRange) -> Transfer:
-        first, condition = self.target.first(wanted.start, len(wanted))
+        first, condition = self.destination.first(wanted.start, len(wanted))
         self._ahead.end()
-        brake = _Brake(self) if isinstance(self.target, MemoryTarget) else None
+        brake = _Brake(self) if isinstance(self.destination, MemoryDestination) else None
         self.transfer = Transfer(
             self.remote, self._open, first, self._policy, self._listener, brake, condition
         )
         return self.transfer
 
     def _open(self, identity: Identity, response: Response) -> Opened:
-        opened = self.target.open(identity, response)
+        opened = self.destination.open(identity, response)
         with self.lock:
             closed = self.closed
         if closed:  # while that went on: nobody else will close the copy
-            self.target.close()
+            self.destination.close()
             raise ClosedError(self.remote.name, "I/O operation on closed file")
         return opened
 
@@ -151,11 +150,11 @@ class Session:
             plan = self._ahead.read(wanted, held=transfer.copy.blocks.holds(wanted))
             want = None if plan.want is None else plan.want.clip(everything)
             if want is not None:
-                transfer.want(want, first=True)
+                transfer.request(want, first=True)
             for dropped in plan.dropped:
                 clipped = dropped.clip(everything)
                 if clipped is not None:
-                    transfer.unwant(clipped, cut=want is None or not want.overlaps(clipped))
+                    transfer.cancel(clipped, cut=want is None or not want.overlaps(clipped))
 
     def end_streams(self) -> None:
         """Have nothing read ahead any more."""
@@ -163,14 +162,14 @@ class Session:
             for want in self._ahead.end():
                 clipped = want.clip(ByteRange(0, self.size or MAX_SIZE))
                 if self.transfer is not None and clipped is not None:
-                    self.transfer.unwant(clipped, cut=True)
+                    self.transfer.cancel(clipped, cut=True)
 
     def bound_memory(self, transfer: Transfer) -> None:
         """Let go of what a copy in memory holds beyond its bound, save what streams still want."""
         if not self.is_full(transfer):
             return
         with self.lock:
-            kept = [ByteRange(want.start // BLOCK * BLOCK, want.stop) for want in self._ahead.wants]
+            kept = [ByteRange(want.start // BLOCK * BLOCK, want.stop) for want in self._ahead.demand]
         for run in list(transfer.copy.blocks.present()):
             parts = [run]
             for part in kept:
@@ -182,8 +181,8 @@ class Session:
         """Whether a copy in memory holds more than it should."""
         if transfer.identity is None:
             return False
-        copy = transfer.copy
-        return isinstance(copy, MemoryCopy) and copy.blocks.held * BLOCK > MOST_IN_MEMORY
+        most = transfer.copy.max_bytes
+        return most is not None and transfer.copy.blocks.held * BLOCK > most
 
     # When all is here
 
@@ -198,7 +197,7 @@ class Session:
         with self.lock:
             if self.transfer is not transfer or not transfer.is_complete:
                 return
-            if isinstance(transfer.copy, MemoryCopy):  # bounded: what is here now may be let go of
+            if transfer.copy.max_bytes is not None:  # bounded: what is here now may be let go of
                 return
             self.whole = True
             self.size = transfer.size
@@ -216,7 +215,7 @@ class Session:
         """Where every block is held, wait until all that has to be compared was."""
         while self.whole_copy() is None:
             copy = self.met()
-            if isinstance(copy, MemoryCopy) or not copy.blocks.is_complete:
+            if copy.max_bytes is not None or not copy.blocks.is_complete:
                 return
             transfer = self.current(ByteRange(0, 1))
             # Stopped by another thread that saw first that all is here; or closed, which the next look says.
@@ -225,10 +224,10 @@ class Session:
             self.settle(transfer)
 
     def finish(self) -> None:
-        """Have the target make a file whose blocks are all here durable; its record goes."""
+        """Have the destination make a file whose blocks are all here durable; its record goes."""
         with self.finishing:
             if self.whole and not self.finished:
-                self.target.finish()
+                self.destination.finish()
                 self.finished = True
 
     def forget(self, damaged: ByteRange) -> None:
@@ -238,17 +237,17 @@ class Session:
             self.check_open()
             self.end_streams()
             if self.whole:
-                self.copy = self.target.unfinish()
+                self.copy = self.destination.reopen_record()
                 self.whole = self.finished = False
             transfer = self.transfer
             if transfer is not None and not transfer.is_over and transfer.forget(damaged):
                 return
             if self.copy is not None:
                 self.copy.blocks.forget(damaged)
-                self.copy.checkpoint(self.copy.snapshot())
+                self.copy.checkpoint(self.copy.draft_record())
 
     def close(self) -> None:
-        """Stop fetching, save the record, and close the target."""
+        """Stop fetching, save the record, and close the destination."""
         self.settle_if_complete()
         with self.lock:
             if self.closed:
@@ -259,7 +258,7 @@ class Session:
             transfer.stop()
         with contextlib.suppress(OSError):  # the record stays then: the blocks are not lost
             self.finish()
-        self.target.close()
+        self.destination.close()
 
 
 class _Brake(Limiter):

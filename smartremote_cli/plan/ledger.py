@@ -78,12 +78,12 @@ class Ledger:
     def __init__(self, blocks: BlockMap, share: bool = True) -> None:
         self.blocks = blocks
         self.share = share
-        self.wants: list[ByteRange] = []
+        self.demand: list[ByteRange] = []
         self.claims: list[Claim] = []
-        self.strays: list[Claim] = []
+        self.orphaned_claims: list[Claim] = []
         self.samples: list[ByteRange] = []
         self.samples_open = 0
-        self.fragment: ByteRange | None = None
+        self.partial_block: ByteRange | None = None
         self.evicted: list[Claim] = []  # their connections are too slow: to be closed
         self._usual = 0.0  # bytes per second of one connection, smoothed
         self._wait = 0.0  # seconds until a head comes, smoothed
@@ -94,7 +94,7 @@ class Ledger:
         within = wanted.clip(ByteRange(0, max(self.blocks.size, 1)))
         if within is None or not self.blocks.size:
             return True
-        rest = within.minus(self.fragment) if self.fragment is not None else [within]
+        rest = within.minus(self.partial_block) if self.partial_block is not None else [within]
         return all(self.blocks.holds(part) for part in rest)
 
     def is_in_doubt(self, wanted: ByteRange) -> bool:
@@ -120,11 +120,11 @@ class Ledger:
             return self._add(Claim(sample.start, sample.stop, sample=True))
         if self.samples_open:
             return None
-        if self.strays:
-            return self._add(self.strays.pop())
+        if self.orphaned_claims:
+            return self._add(self.orphaned_claims.pop())
         taken = [_whole_blocks(c) for c in self.claims if c.origin < c.stop]
         limit = planner.request_length(self.missing_wanted(), connections if self.share else 1, self._usual)
-        for want in self._open_wants():
+        for want in self._open_demand():
             gap = planner.next_gap(self.blocks, [want], taken, limit)
             if gap is not None:
                 return self._add(Claim(gap.start, gap.stop))
@@ -136,41 +136,41 @@ class Ledger:
         if self.samples:
             return len(self.samples)
         if not self.share:
-            return len(self.claims) + len(self.strays) + self._unclaimed_wants()
-        return -(-self.missing_wanted() // planner.LEAST_STEAL)
+            return len(self.claims) + len(self.orphaned_claims) + self._unclaimed_demand()
+        return -(-self.missing_wanted() // planner.MIN_STEAL)
 
     def cut_short(self, dropped: ByteRange) -> None:
         """Have claims within *dropped* end where they are, at most a block further, or where others' wants end."""
-        for claim in [*self.claims, *self.strays]:
+        for claim in [*self.claims, *self.orphaned_claims]:
             here = max(claim.position, claim.busy)
             if claim.sample or here >= claim.stop or not dropped.overlaps(ByteRange(here, claim.stop)):
                 continue
             stop = -(-here // BLOCK) * BLOCK
-            for want in sorted(self.wants):
+            for want in sorted(self.demand):
                 if want.start <= stop:
                     stop = max(stop, -(-want.stop // BLOCK) * BLOCK)
             claim.stop = min(claim.stop, stop)
-        self.strays = [claim for claim in self.strays if not claim.is_done]
+        self.orphaned_claims = [claim for claim in self.orphaned_claims if not claim.is_done]
 
-    def _unclaimed_wants(self) -> int:
+    def _unclaimed_demand(self) -> int:
         """Return how many more claims what is wanted would make, each want being one."""
         taken = [_whole_blocks(c) for c in self.claims if c.origin < c.stop]
         before = len(taken)
-        for want in self._open_wants():
-            gap = planner.next_gap(self.blocks, [want], taken, planner.MOST_ALONE)
+        for want in self._open_demand():
+            gap = planner.next_gap(self.blocks, [want], taken, planner.MAX_ALONE)
             if gap is not None:
                 taken.append(gap)
         return len(taken) - before
 
-    def _open_wants(self) -> Iterator[ByteRange]:
-        for want in self.wants:
-            parts = want.minus(self.fragment) if self.fragment is not None else [want]
+    def _open_demand(self) -> Iterator[ByteRange]:
+        for want in self.demand:
+            parts = want.minus(self.partial_block) if self.partial_block is not None else [want]
             yield from parts
 
     def missing_wanted(self) -> int:
         """Return how many bytes of all that is wanted are missing, to the nearest block."""
         total = 0
-        for want in self._open_wants():
+        for want in self._open_demand():
             first, stop = want.start // BLOCK, min(-(-want.stop // BLOCK), self.blocks.count)
             if first < stop:
                 total += (stop - first - self.blocks.held_in(first, stop)) * BLOCK
@@ -221,7 +221,7 @@ class Ledger:
                 if not claim.is_done and keep:
                     self.samples.append(ByteRange(claim.origin, claim.stop))
             elif keep and not self.is_finished(claim):
-                self.strays.append(claim)
+                self.orphaned_claims.append(claim)
 
     def answered(self, claim: Claim, now: float) -> None:
         """Note that the head of its answer is here: from now on the claim's pace is that of the body."""
@@ -319,14 +319,14 @@ class Ledger:
         if not claim.sample and claim.position > before:
             start = max(before // BLOCK * BLOCK, claim.origin)
             gained = self.blocks.hold(ByteRange(start, claim.position))
-            self._note_fragment(claim)
+            self._note_partial_block(claim)
         return gained, self.due(claim, claim.position)
 
-    def _note_fragment(self, claim: Claim) -> None:
+    def _note_partial_block(self, claim: Claim) -> None:
         """Remember the bytes of a suffix that begin within a block: they can be read, the block is not held."""
         edge = min(-(-claim.origin // BLOCK) * BLOCK, self.blocks.size)
         if claim.origin < edge <= claim.position and not self.blocks.holds_block(claim.origin // BLOCK):
-            self.fragment = ByteRange(claim.origin, edge)
+            self.partial_block = ByteRange(claim.origin, edge)
 
     def is_finished(self, claim: Claim) -> bool:
         """Return whether nothing of the claim is missing any more, whoever brought it."""
@@ -335,21 +335,21 @@ class Ledger:
         rest = ByteRange(claim.position, claim.stop)
         return not claim.sample and self.blocks.holds(rest)
 
-    def leave_to_one(self) -> None:
-        """Forget samples, strays and kept seams: from here on one answer brings everything."""
+    def switch_to_single_stream(self) -> None:
+        """Forget samples, orphaned_claims and kept seams: from here on one answer brings everything."""
         self.samples.clear()
-        self.strays.clear()
+        self.orphaned_claims.clear()
         self._seams.clear()
 
     def drop_all(self) -> None:
         """Forget every block, claim and seam: the transfer starts over."""
         self.blocks.clear()
         self.claims.clear()
-        self.strays.clear()
+        self.orphaned_claims.clear()
         self.samples.clear()
         self._seams.clear()
         self.samples_open = 0
-        self.fragment = None
+        self.partial_block = None
 
 
 def _whole_blocks(claim: Claim) -> ByteRange:

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from ..errors import AttemptFailed, IncompleteError, StalledError, UnbelievableError
 from . import planner
 
-LONGEST_WAIT = 300.0  # a server that asks to be left alone for longer is not waited for
+MAX_WAIT = 300.0  # a server that asks to be left alone for longer is not waited for
 SLOWEST = 1024  # bytes per second of all connections together; less is no progress
 _BUSY = 0.9  # of one core's time: a process that takes that much has the processor for its limit
 _LOOK = 0.02  # seconds between two looks at that
-_FIRST_CAUTION, _MOST_CAUTION = 2.0, 60.0
+_FIRST_CAUTION, _MAX_CAUTION = 2.0, 60.0
 
 
 class Patience:
@@ -79,7 +79,7 @@ class Patience:
         """Go on with one connection fewer than the *workers* that there are. Raises as `wait` does."""
         self._refuse_long_waits(error)
         self.limit = max(1, min(self.limit, workers) - 1)
-        self._caution = min(2 * self._caution, _MOST_CAUTION)
+        self._caution = min(2 * self._caution, _MAX_CAUTION)
         self._raise_at = now + self._caution
         self._heed(error, now)
 
@@ -118,10 +118,10 @@ class Patience:
         return max(self._pause(failures, random.random()), error.retry_after or 0.0)
 
     def _refuse_long_waits(self, error: AttemptFailed) -> None:
-        if error.retry_after is not None and error.retry_after > LONGEST_WAIT:
+        if error.retry_after is not None and error.retry_after > MAX_WAIT:
             shown = f"{error.retry_after:.0f} s" if error.retry_after < 1e9 else "ages"
             raise IncompleteError(error.what, f"{error.why}, and to be asked again only after {shown}")
 
     def _heed(self, error: AttemptFailed, now: float) -> None:
-        if error.retry_after is not None and error.retry_after <= LONGEST_WAIT:
+        if error.retry_after is not None and error.retry_after <= MAX_WAIT:
             self.not_before = max(self.not_before, now + error.retry_after)

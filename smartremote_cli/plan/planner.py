@@ -16,9 +16,9 @@ from ..core.ranges import ByteRange
 MIB = 1024 * 1024
 
 # One request per block costs more processor time than the bytes do; very long ones waste more when stolen from.
-LEAST_REQUEST = 1 * MIB
-MOST_REQUEST = 128 * MIB
-MOST_ALONE = 256 * MIB
+MIN_REQUEST = 1 * MIB
+MAX_REQUEST = 128 * MIB
+MAX_ALONE = 256 * MIB
 
 # How many requests of today's length each connection should still have before it, so that they finish together.
 ROUNDS = 2
@@ -27,7 +27,7 @@ ROUNDS = 2
 WORTH = 1.0
 
 # Below this a remainder is not halved any more: what is in flight would be wasted twice over.
-LEAST_STEAL = 4 * BLOCK
+MIN_STEAL = 4 * BLOCK
 
 # A remainder that its owner finishes within this many seconds is left to it.
 SOON = 0.3
@@ -39,7 +39,7 @@ SEAM = 1024
 FAR_BELOW = 4
 
 _FIRST_PAUSE = 0.25
-_LONGEST_PAUSE = 30.0
+_MAX_PAUSE = 30.0
 
 
 class Load(NamedTuple):
@@ -61,10 +61,10 @@ def request_length(missing: int, connections: int, pace: float = 0.0) -> int:
     request may meet a server that thinks it over.
     """
     if connections <= 1:
-        return MOST_ALONE
-    share = min(missing // (ROUNDS * connections), MOST_REQUEST)
+        return MAX_ALONE
+    share = min(missing // (ROUNDS * connections), MAX_REQUEST)
     worth = min(int(pace * WORTH), missing // connections)
-    return max(LEAST_REQUEST, share, worth) // BLOCK * BLOCK
+    return max(MIN_REQUEST, share, worth) // BLOCK * BLOCK
 
 
 def next_gap(
@@ -103,7 +103,7 @@ def steal(loads: Sequence[Load]) -> tuple[int, int] | None:
 
     The thief takes [cut, load.left.stop). Loads that are short, or finished soon anyway, are left alone.
     """
-    worth = [i for i, load in enumerate(loads) if len(load.left) >= LEAST_STEAL and load.seconds > SOON]
+    worth = [i for i, load in enumerate(loads) if len(load.left) >= MIN_STEAL and load.seconds > SOON]
     if not worth:
         return None
     victim = max(worth, key=lambda i: (loads[i].seconds, len(loads[i].left)))
@@ -126,7 +126,7 @@ def with_seams(gap: ByteRange, left: bool, right: bool) -> ByteRange:
 
 def pause(failures: int, chance: float) -> float:
     """Return how many seconds to wait after so many failures in a row; *chance* in [0, 1) spreads the crowd."""
-    steady = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 30), _LONGEST_PAUSE)
+    steady = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, 30), _MAX_PAUSE)
     return steady * (0.5 + chance)
 
 

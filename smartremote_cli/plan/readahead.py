@@ -15,11 +15,11 @@ from ..core.ranges import ByteRange
 
 # The window grows by this factor with every request of a stream that is continued, up to the most.
 GROWTH = 4
-MOST_AHEAD = 16 * 1024 * 1024
+MAX_AHEAD = 16 * 1024 * 1024
 
 
 @dataclass(eq=False, slots=True)
-class Stream:
+class ReadStream:
     """Where somebody reads: *place* is the end of the last read, *edge* the end of what was asked for."""
 
     place: int
@@ -39,11 +39,11 @@ class Plan:
 class Readahead:
     """The streams of one file: at most *streams* of them; jumps ahead of up to *jump* bytes continue one."""
 
-    def __init__(self, streams: int, jump: int, most: int = MOST_AHEAD) -> None:
+    def __init__(self, streams: int, jump: int, most: int = MAX_AHEAD) -> None:
         self._most_streams = max(1, streams)
         self._jump = jump
         self._most = most
-        self._streams: list[Stream] = []  # least recently used first
+        self._streams: list[ReadStream] = []  # least recently used first
 
     def read(self, wanted: ByteRange, *, held: bool = False) -> Plan:
         """Return what a read of *wanted* should ask for, as far as earlier plans did not. All of it may be *held*."""
@@ -62,25 +62,25 @@ class Readahead:
         before, stream.want = stream.want, ByteRange(place, stream.edge)
         return Plan(stream.want, (before,))
 
-    def _continued_by(self, wanted: ByteRange) -> Stream | None:
+    def _continued_by(self, wanted: ByteRange) -> ReadStream | None:
         near = [s for s in self._streams if s.place <= wanted.start <= max(s.place + self._jump, s.edge)]
         return max(near, key=lambda stream: stream.place, default=None)
 
     def _begin(self, wanted: ByteRange) -> Plan:
         want = ByteRange(wanted.start // BLOCK * BLOCK, _up(wanted.stop))
-        self._streams.append(Stream(wanted.stop, want.stop, BLOCK, want))
+        self._streams.append(ReadStream(wanted.stop, want.stop, BLOCK, want))
         dropped = tuple(stream.want for stream in self._streams[: -self._most_streams])
         del self._streams[: -self._most_streams]
         return Plan(want, dropped)
 
     @property
-    def wants(self) -> tuple[ByteRange, ...]:
+    def demand(self) -> tuple[ByteRange, ...]:
         """What each stream asked for last."""
         return tuple(stream.want for stream in self._streams)
 
     def end(self) -> tuple[ByteRange, ...]:
         """End every stream, and return what they wanted."""
-        wants = self.wants
+        wants = self.demand
         self._streams.clear()
         return wants
 

@@ -20,7 +20,7 @@ from .headers import Headers, coding_of
 from .identity import Identity, identity_of
 
 # A server may begin a little before what was asked for; more than this is cheaper to ask again.
-MOST_SKIPPED = 1024 * 1024
+MAX_SKIPPED = 1024 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 
@@ -160,7 +160,7 @@ def _read_partial(headers: Headers, asked: Asked) -> Answer:
         return Unbelievable(why, size=total if at_start else None)
     if asked.range is not None:
         wanted = asked.range.start
-        if not wanted - MOST_SKIPPED <= first <= wanted < body.stop:
+        if not wanted - MAX_SKIPPED <= first <= wanted < body.stop:
             return Unbelievable(f"Content-Range: {ranges[0]} where {asked.header} was asked for")
     return Partial(body, identity_of(headers, total))
 

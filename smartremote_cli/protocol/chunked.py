@@ -9,8 +9,8 @@ from __future__ import annotations
 import enum
 import re
 
-LONGEST_LINE = 4096
-LONGEST_TRAILERS = 64 * 1024
+MAX_LINE = 4096
+MAX_TRAILERS = 64 * 1024
 
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r]*)?\r?\n")
 
@@ -78,13 +78,13 @@ class Chunks:
             return None if self._at is _At.END else b""
         end = self._rest.find(b"\n", position) + 1
         if not end:
-            if len(self._rest) - position > LONGEST_LINE:
+            if len(self._rest) - position > MAX_LINE:
                 raise ChunkError("a chunk's size, or a trailer, that does not end")
             return None
         line = self._rest[position:end]
         if self._at is _At.SIZE:
             found = _SIZE.fullmatch(line)
-            if found is None or len(line) > LONGEST_LINE:
+            if found is None or len(line) > MAX_LINE:
                 raise ChunkError(f"a chunk of {line[:40]!r} bytes")
             self._left = int(found[1], 16)
             self._at = _At.DATA if self._left else _At.TRAILERS
@@ -94,8 +94,8 @@ class Chunks:
             self._at = _At.SIZE
         else:
             self._trailers += len(line)
-            if self._trailers > LONGEST_TRAILERS:
-                raise ChunkError(f"trailers of more than {LONGEST_TRAILERS} bytes")
+            if self._trailers > MAX_TRAILERS:
+                raise ChunkError(f"trailers of more than {MAX_TRAILERS} bytes")
             if not line.strip(b"\r\n"):
                 self._at = _At.END
         return line

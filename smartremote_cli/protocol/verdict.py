@@ -29,7 +29,7 @@ from .identity import Identity, Match, changed
 PLAIN_REFUSALS = frozenset({401, 402, 403, 404, 407, 408, 410, 421, 425, 429, 451})
 
 # So many unbelievable answers in a row, and ranges are given up.
-MOST_ODD = 2
+MAX_IMPLAUSIBLE = 2
 
 
 class Context(NamedTuple):
@@ -37,8 +37,8 @@ class Context(NamedTuple):
 
     *streaming* transfers read everything in one piece. *conditioned* requests carried a precondition or a
     condition. *strict* ones hold bytes that must not change. *again* says that the same was asked once before
-    without a condition, *odd* how many unbelievable answers came in a row, *rumour* is the size that one of them
-    named.
+    without a condition, *implausible* how many unbelievable answers came in a row, *unconfirmed_size* is the size
+    that one of them named.
     """
 
     asked: Asked
@@ -47,11 +47,11 @@ class Context(NamedTuple):
     conditioned: bool = False
     strict: bool = False
     again: bool = False
-    odd: int = 0
-    rumour: int | None = None
+    implausible: int = 0
+    unconfirmed_size: int | None = None
 
 
-class Take(NamedTuple):
+class Accept(NamedTuple):
     """Take the body: it is the bytes from *start* on, up to *stop* where that is known.
 
     Where no length is announced, and exactly *doubtful* bytes come, they may be just the part that was asked for.
@@ -70,7 +70,7 @@ class Confirmed(NamedTuple):
     """The cached copy is what the server has."""
 
 
-class Otherwise(enum.Enum):
+class Retry(enum.Enum):
     """How to ask again, at once."""
 
     UNCONDITIONALLY = enum.auto()
@@ -78,7 +78,7 @@ class Otherwise(enum.Enum):
     USE_AS_STREAM = enum.auto()  # this very answer is the whole resource
 
 
-class AskFor(NamedTuple):
+class AskInstead(NamedTuple):
     """Ask for something else instead."""
 
     asked: Asked
@@ -102,7 +102,7 @@ class PastEnd(NamedTuple):
     size: int
 
 
-class Odd(NamedTuple):
+class Implausible(NamedTuple):
     """The answer cannot be believed; *final* when there is no other way to ask."""
 
     why: str
@@ -113,7 +113,7 @@ class Refused(NamedTuple):
     """The status decides: another attempt, or none."""
 
 
-Verdict = Take | Confirmed | Otherwise | AskFor | Mixed | Changed | PastEnd | Odd | Refused
+Verdict = Accept | Confirmed | Retry | AskInstead | Mixed | Changed | PastEnd | Implausible | Refused
 
 
 def judge(answer: Answer, at: Context) -> Verdict:
@@ -130,11 +130,13 @@ def judge(answer: Answer, at: Context) -> Verdict:
         case Unsatisfiable(size=size):
             return _unsatisfiable(size, at)
         case Unproven(why=why):
-            return Odd(why, final=True) if at.asked.header is None else Otherwise.IN_ONE_PIECE
+            return Implausible(why, final=True) if at.asked.header is None else Retry.IN_ONE_PIECE
         case Unbelievable(why=why):
             if at.asked.header is None:
-                return Odd(why, final=at.odd >= MOST_ODD - 1)
-            return Otherwise.IN_ONE_PIECE if at.odd >= MOST_ODD - 1 else Odd(why, final=False)
+                return Implausible(why, final=at.implausible >= MAX_IMPLAUSIBLE - 1)
+            return (
+                Retry.IN_ONE_PIECE if at.implausible >= MAX_IMPLAUSIBLE - 1 else Implausible(why, final=False)
+            )
         case Failed(status=status) if status not in PLAIN_REFUSALS and (status < 500 or status == 501):
             return _refused(at)
         case _:
@@ -144,65 +146,67 @@ def judge(answer: Answer, at: Context) -> Verdict:
 def _refused(at: Context) -> Verdict:
     """It may be the condition, the suffix or, as long as none was answered, the range that is refused: ask without."""
     if at.conditioned:
-        return Otherwise.IN_ONE_PIECE if at.streaming else Otherwise.UNCONDITIONALLY
+        return Retry.IN_ONE_PIECE if at.streaming else Retry.UNCONDITIONALLY
     if at.known is not None or at.asked.header is None:
         return Refused()
     if at.asked.suffix is not None:
-        return AskFor(Asked(range=ByteRange(0, BLOCK)))
-    return Otherwise.IN_ONE_PIECE
+        return AskInstead(Asked(range=ByteRange(0, BLOCK)))
+    return Retry.IN_ONE_PIECE
 
 
 def _partial(answer: Partial, at: Context) -> Verdict:
     body, identity = answer.body, answer.identity
     if at.asked.suffix is not None and body.stop != identity.size:  # the head, or who knows what
         if identity.size is None:
-            return Otherwise.IN_ONE_PIECE
-        return AskFor(Asked(range=ByteRange(max(0, identity.size - at.asked.suffix), identity.size)))
+            return Retry.IN_ONE_PIECE
+        return AskInstead(Asked(range=ByteRange(max(0, identity.size - at.asked.suffix), identity.size)))
     if at.known is None:
         if identity.size is None:  # the length of a whole answer says it
-            return Otherwise.IN_ONE_PIECE
-        return Take(body.start, body.stop, identity)
+            return Retry.IN_ONE_PIECE
+        return Accept(body.start, body.stop, identity)
     if _sizes_differ(at.known, identity):
         return Changed(changed(at.known, identity))
     if at.known.compare(identity) is not Match.SAME:
         return Mixed(changed(at.known, identity))
     if at.streaming and not (at.known.is_strong and identity.is_strong):
-        return Otherwise.IN_ONE_PIECE
-    return Take(body.start, body.stop, identity)
+        return Retry.IN_ONE_PIECE
+    return Accept(body.start, body.stop, identity)
 
 
 def _whole(answer: Whole, at: Context) -> Verdict:
     """A 200 is the whole resource from byte 0, or a changed one; the validators tell."""
     identity = answer.identity
     ranged = at.asked.header is not None
-    if at.rumour is not None and identity.size is not None and at.rumour != identity.size:
-        return Odd(f"{identity.size} bytes, where its parts spoke of {at.rumour}", final=True)
+    if at.unconfirmed_size is not None and identity.size is not None and at.unconfirmed_size != identity.size:
+        return Implausible(
+            f"{identity.size} bytes, where its parts spoke of {at.unconfirmed_size}", final=True
+        )
     if at.known is None:
         if (
             at.conditioned and ranged
         ):  # the cached copy is of another version: ask for the part that is wanted
-            return Otherwise.UNCONDITIONALLY
+            return Retry.UNCONDITIONALLY
         if at.asked.suffix is not None and not at.streaming and identity.size is not None:
             if not identity.size:
-                return Take(0, 0, identity, whole=True)
+                return Accept(0, 0, identity, whole=True)
             start = max(0, identity.size - at.asked.suffix)
-            return AskFor(Asked(range=ByteRange(start, identity.size)))
+            return AskInstead(Asked(range=ByteRange(start, identity.size)))
         if ranged and _may_be_part(at.asked, identity.size):
-            return Otherwise.IN_ONE_PIECE
+            return Retry.IN_ONE_PIECE
         doubtful = len(at.asked.range) if at.asked.range is not None and identity.size is None else None
-        return Take(0, identity.size, identity, True, answer.coding, answer.framed, doubtful)
+        return Accept(0, identity.size, identity, True, answer.coding, answer.framed, doubtful)
     if _sizes_differ(at.known, identity):
         return Changed(changed(at.known, identity))
     differs = at.known.compare(identity) is Match.DIFFERENT
     if differs and (not at.streaming or at.strict):
         return Mixed(changed(at.known, identity))
     if not at.streaming and not at.again:
-        return Otherwise.UNCONDITIONALLY
+        return Retry.UNCONDITIONALLY
     if ranged and identity.size is None:  # it may be that range all the same
-        return Otherwise.IN_ONE_PIECE
+        return Retry.IN_ONE_PIECE
     if not at.streaming:
-        return Otherwise.USE_AS_STREAM
-    return Take(0, identity.size, identity, True, answer.coding, answer.framed)
+        return Retry.USE_AS_STREAM
+    return Accept(0, identity.size, identity, True, answer.coding, answer.framed)
 
 
 def _may_be_part(asked: Asked, size: int | None) -> bool:
@@ -218,13 +222,13 @@ def _may_be_part(asked: Asked, size: int | None) -> bool:
 def _unsatisfiable(size: int | None, at: Context) -> Verdict:
     """416 never means done: past the end, or that there are no ranges here."""
     if at.asked.header is None:
-        return Odd("416 to a request without Range", final=True)
+        return Implausible("416 to a request without Range", final=True)
     if at.known is None and size is not None:
         if at.asked.range is not None and 0 < at.asked.range.start >= size and not at.asked.inside:
             return PastEnd(size)
         if at.asked.suffix is not None and size:
-            return AskFor(Asked(range=ByteRange(max(0, size - at.asked.suffix), size)))
-    return Otherwise.IN_ONE_PIECE
+            return AskInstead(Asked(range=ByteRange(max(0, size - at.asked.suffix), size)))
+    return Retry.IN_ONE_PIECE
 
 
 def _sizes_differ(known: Identity, now: Identity) -> bool:

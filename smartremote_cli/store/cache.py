@@ -24,7 +24,7 @@ from .sums import sums_path
 
 DEFAULT_SIZE = 2 * 1024**3
 # Bytes of a complete file's record: one of 2^32 blocks has less than half of that.
-_LONGEST_WHOLE = 2 * 1024**2
+_MAX_WHOLE = 2 * 1024**2
 
 
 class StaleEntryError(LocalError):
@@ -69,14 +69,14 @@ class Cache:
 
     def finish(self, copy: LocalCopy) -> None:
         """Note that *copy* is complete: its record is kept under the other name."""
-        copy.checkpoint(copy.snapshot())
+        copy.checkpoint(copy.draft_record())
         with folder_lock(self.folder):
             copy.finish(keep=_whole_path(copy.path))
 
-    def unfinish(self, copy: LocalCopy) -> None:
+    def reopen_record(self, copy: LocalCopy) -> None:
         """Give *copy* its part record back."""
         with folder_lock(self.folder):
-            copy.unfinish()
+            copy.reopen_record()
             with local(copy.path):
                 remove(_whole_path(copy.path))
 
@@ -171,7 +171,7 @@ def _whole_path(path: str) -> str:
 
 
 def _load_whole(path: str) -> Record | None:
-    data = read_record(_whole_path(path), _LONGEST_WHOLE)
+    data = read_record(_whole_path(path), _MAX_WHOLE)
     return None if data is None else decode(data, _whole_path(path))
 
 

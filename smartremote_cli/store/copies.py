@@ -14,7 +14,7 @@ from ..protocol.headers import Headers
 from ..protocol.identity import Identity
 
 
-class Snapshot(NamedTuple):
+class RecordDraft(NamedTuple):
     """Which blocks of what were written at one moment, to be recorded. A later one has a higher *number*.
 
     Both are taken together: blocks of one version must not be recorded as another's. *compared* says that what
@@ -28,7 +28,7 @@ class Snapshot(NamedTuple):
 
 
 class Head(Protocol):
-    """What a target looks at of the first answer: its status and its header fields."""
+    """What a destination looks at of the first answer: its status and its header fields."""
 
     @property
     def status(self) -> int: ...
@@ -38,10 +38,18 @@ class Head(Protocol):
 
 
 class Copy(Protocol):
-    """What a transfer fills. The owner guards `blocks`, and holds that guard for `settle` and `snapshot`."""
+    """What a transfer fills. The owner guards `blocks`, and holds that guard for `settle` and `draft`."""
 
     blocks: BlockMap
     identity: Identity
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether it has a record, so that a checkpoint outlives the process."""
+
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes it may hold at once; None for all that there are."""
 
     def settle(self, identity: Identity) -> None: ...
 
@@ -49,11 +57,14 @@ class Copy(Protocol):
 
     def read(self, wanted: ByteRange) -> bytes: ...
 
-    def snapshot(self) -> Snapshot: ...
+    def draft_record(self) -> RecordDraft: ...
 
-    def checkpoint(self, snapshot: Snapshot) -> None: ...
+    def checkpoint(self, draft: RecordDraft) -> None: ...
 
-    def renounce(self, snapshot: Snapshot) -> None: ...
+    def reset(self, draft: RecordDraft) -> None: ...
+
+    def forget(self, part: ByteRange) -> None:
+        """Free what the blocks that *part* touches occupy. The owner forgets them in `blocks`."""
 
 
 class Opened(NamedTuple):

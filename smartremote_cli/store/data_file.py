@@ -67,7 +67,7 @@ class DataFile:
         if last:
             os.close(self._descriptor)
 
-    def forked(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Go on in a child process: users may be threads that are not here, and one of them may hold the lock."""
         self._lock = threading.Lock()
         self._users = 0

@@ -20,7 +20,7 @@ from ..errors import BusyError, LocalError
 from ..threads import start
 
 MARK = "user.smartremote.partial"
-LONGEST_NAME = 255
+MAX_NAME = 255
 
 _CLOEXEC = os.O_CLOEXEC
 
@@ -186,7 +186,7 @@ def scratch_of(path: str) -> str:
     """Return the temporary name that `replace` uses: always the same, so that what a crash leaves is cleaned up."""
     folder, name = os.path.split(path)
     scratch = f"{name}.tmp"
-    if len(os.fsencode(scratch)) > LONGEST_NAME:
+    if len(os.fsencode(scratch)) > MAX_NAME:
         scratch = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.tmp"
     return os.path.join(folder, scratch)
 

@@ -2,7 +2,7 @@
 
 Order on disk is the whole point. The record exists before the data file and goes last, so that a data file
 without a record is complete; a block is recorded only after its bytes were synced; an unfinished file carries a
-mark (an extended attribute), so that losing its record does not make it look complete. tests/test_crash.py cuts
+mark (an extended attribute), so that losing its record does not make it look complete. tests/store/test_crash.py cuts
 the power after every step.
 """
 
@@ -22,10 +22,10 @@ from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import BusyError, DamagedError, LocalError
 from ..protocol.identity import Identity, Match
-from .copies import Snapshot
+from .copies import RecordDraft
 from .data_file import DataFile
 from .files import (
-    LONGEST_NAME,
+    MAX_NAME,
     folder_lock,
     folder_of,
     interruptibly,
@@ -60,6 +60,9 @@ class LocalCopy:
     synced before it is recorded as well, but the record is not: losing it costs a second download.
     """
 
+    is_durable = True
+    max_bytes: int | None = None
+
     def __init__(
         self,
         path: str,
@@ -82,10 +85,10 @@ class LocalCopy:
         self._snapshots = 0  # guarded as `blocks` is
         self._saving = threading.Lock()  # one checkpoint at a time; guards the record's path and what follows
         self._has_record = True
-        self._saved = 0  # the number of the newest snapshot that the record knows
+        self._saved = 0  # the number of the newest draft that the record knows
         self._mine = blocks.bits  # what this copy had recorded
         self._sums = Sums(path)
-        self.unvouched = BitMap()  # held blocks that may have been changed since they were recorded
+        self.unverified = BitMap()  # held blocks that may have been changed since they were recorded
 
     @classmethod
     def create(
@@ -159,7 +162,7 @@ class LocalCopy:
                 blocks = blocks_in_file(descriptor, record)
                 identity = record.identity or Identity(None)
                 copy = cls(path, url, identity, blocks, descriptor, sync=sync, shared=shared)
-                copy._vouch(record, tell)
+                copy._verify_blocks(record, tell)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -209,57 +212,60 @@ class LocalCopy:
             )
         return data
 
-    def snapshot(self) -> Snapshot:
+    def draft_record(self) -> RecordDraft:
         """Return which blocks are written now. The owner holds the guard of `blocks`."""
         self._snapshots += 1
-        return Snapshot(self._snapshots, self.blocks.bits, self.identity)
+        return RecordDraft(self._snapshots, self.blocks.bits, self.identity)
 
-    def checkpoint(self, snapshot: Snapshot) -> None:
-        """Make *snapshot* survive a crash. One that is older than what the record says already is passed over.
+    def checkpoint(self, draft: RecordDraft) -> None:
+        """Make *draft* survive a crash. One that is older than what the record says already is passed over.
 
         The data it vouches for is flushed before the record replaces the old one. A crash at any point costs a
         second download, never a hole taken for data. After a failed sync the old record stands for good.
         """
         with self._saving, self._file.using() as descriptor:
-            if not self._has_record or snapshot.number <= self._saved:
+            if not self._has_record or draft.number <= self._saved:
                 return
-            if snapshot.compared:
-                self.unvouched = BitMap()
+            if draft.compared:
+                self.unverified = BitMap()
             self._flush()
             self._file.check_length()
             if not self.shared:
                 self._file.check_place()
-            with self._merging(snapshot) as bits:
+            with self._merging(draft) as bits:
                 if bits is None:
                     self._has_record = False
                     log.info("%s: the cached copy was replaced by another process", self.path)
                     return
-                size = MAX_SIZE if snapshot.identity.size is None else snapshot.identity.size
-                self._sums.save(descriptor, size, snapshot.bits, snapshot.bits - self._mine)
-                self._record(bits, snapshot.identity, descriptor)
-            self._saved, self._mine = snapshot.number, snapshot.bits
+                size = MAX_SIZE if draft.identity.size is None else draft.identity.size
+                self._sums.save(descriptor, size, draft.bits, draft.bits - self._mine)
+                self._record(bits, draft.identity, descriptor)
+            self._saved, self._mine = draft.number, draft.bits
 
-    def renounce(self, snapshot: Snapshot) -> None:
-        """Record *snapshot*, in which nothing is held: every byte will be written anew.
+    def reset(self, draft: RecordDraft) -> None:
+        """Record *draft*, in which nothing is held: every byte will be written anew.
 
         A shared copy begins a new file, for other processes may be reading the old one.
         """
         if not self.shared:
-            self.checkpoint(snapshot)
+            self.checkpoint(draft)
             return
         with self._saving, local(self.path), folder_lock(self._folder):
             old = self._file
             if self._has_record and is_at(old.descriptor, self.path):
                 remove(self.path, self.record)
-                new = LocalCopy.create(self.path, self.url, snapshot.identity, sync=self.sync, shared=True)
+                new = LocalCopy.create(self.path, self.url, draft.identity, sync=self.sync, shared=True)
                 self._file = new._file
             else:
                 self._has_record = False
                 self._file = DataFile(open_nameless(self._folder), self.path)
-                if snapshot.identity.size is not None:
-                    self._file.resize(snapshot.identity.size)
+                if draft.identity.size is not None:
+                    self._file.resize(draft.identity.size)
             old.close()
-            self._saved, self._mine = snapshot.number, snapshot.bits
+            self._saved, self._mine = draft.number, draft.bits
+
+    def forget(self, part: ByteRange) -> None:
+        """Do nothing: what is missing is written over."""
 
     def finish(self, keep: str | None = None) -> None:
         """Make the whole file durable and remove the mark, then the record: the file is complete.
@@ -285,7 +291,7 @@ class LocalCopy:
                     os.unlink(self.record) if keep is None else os.replace(self.record, keep)
                 self._has_record = False
 
-    def unfinish(self) -> None:
+    def reopen_record(self) -> None:
         """Write the record of a finished copy again, so that blocks of it may be forgotten."""
         with self._saving, self._file.using() as descriptor:
             if not self._has_record:
@@ -299,14 +305,14 @@ class LocalCopy:
         """Close the file and let go of the lock, when the last write or sync under way is over. Never waits."""
         self._file.close()
 
-    def forked(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Go on in a child process: locks may be held by threads that are not here, and the record is the parent's.
 
         A shared copy's record is everybody's.
         """
-        self._file.forked()
+        self._file.after_fork_in_child()
         self._saving = threading.Lock()
-        self._sums.forked()
+        self._sums.after_fork_in_child()
         self._has_record = self._has_record and self.shared
 
     def discard(self) -> None:
@@ -336,7 +342,7 @@ class LocalCopy:
 
         Where locks do nothing, another process may be replacing that of a shared copy: then its record is as good.
         """
-        stamp = None if self.unvouched else os.fstat(descriptor).st_ctime_ns
+        stamp = None if self.unverified else os.fstat(descriptor).st_ctime_ns
         record = Record(bits, identity, url or self.url, stamp)
         try:
             replace(self.record, encode(record), sync=self._syncs_names)
@@ -344,7 +350,7 @@ class LocalCopy:
             if not self.shared:
                 raise
 
-    def _vouch(self, record: Record, tell: Callable[[str], None]) -> None:
+    def _verify_blocks(self, record: Record, tell: Callable[[str], None]) -> None:
         """Find out which recorded blocks are what they were: all when nobody has touched the file since *record*.
 
         A block that differs from its sum is not held; nor is one of the cache without a known sum. While other
@@ -360,7 +366,7 @@ class LocalCopy:
             if wrong:
                 tell(f"{self.path}: was changed since the last run: {_count(wrong)} to be fetched again")
             blocks.drop(wrong | unknown if self.shared else wrong)
-            self.unvouched = BitMap() if self.shared else unknown
+            self.unverified = BitMap() if self.shared else unknown
         stamped = record.identity is None or record.stamp == os.fstat(descriptor).st_ctime_ns
         if not stamped or blocks.bits != record.bits or not os.path.lexists(self.record):
             self._record(blocks.bits, record.identity, descriptor, record.url)
@@ -381,14 +387,14 @@ class LocalCopy:
             self._file.sync(names=names)
 
     @contextlib.contextmanager
-    def _merging(self, snapshot: Snapshot) -> Iterator[BitMap | None]:
+    def _merging(self, draft: RecordDraft) -> Iterator[BitMap | None]:
         """Yield the blocks to record, while other processes' checkpoints of a shared copy are held off.
 
         What others have recorded is kept, save what this copy has found damaged. None when another process found
         the resource changed and began anew: there is nothing to record.
         """
         if not self.shared:
-            yield snapshot.bits
+            yield draft.bits
             return
         with folder_lock(self._folder):
             try:
@@ -396,13 +402,13 @@ class LocalCopy:
             except DamagedError:
                 record = None
             known = None if record is None else record.identity
-            other = known is not None and known.compare(snapshot.identity) is Match.DIFFERENT
+            other = known is not None and known.compare(draft.identity) is Match.DIFFERENT
             if other or not is_at(self.descriptor, self.path):
                 yield None
             elif record is None:
-                yield snapshot.bits
+                yield draft.bits
             else:
-                yield (record.bits - (self._mine - snapshot.bits)) | snapshot.bits
+                yield (record.bits - (self._mine - draft.bits)) | draft.bits
 
 
 @contextlib.contextmanager
@@ -424,5 +430,5 @@ def _count(blocks: BitMap) -> str:
 
 
 def _check_name(path: str) -> None:
-    if len(os.fsencode(os.path.basename(record_path(path)))) > LONGEST_NAME:
+    if len(os.fsencode(os.path.basename(record_path(path)))) > MAX_NAME:
         raise LocalError(path, "the name is too long for a part record beside it (250 bytes)")

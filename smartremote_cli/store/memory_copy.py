@@ -7,11 +7,17 @@ import threading
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..protocol.identity import Identity
-from .copies import Snapshot
+from .copies import RecordDraft
+
+# Bytes. What is read beyond them is fetched again when it is read again.
+MAX_IN_MEMORY = 32 * 1024 * 1024
 
 
 class MemoryCopy:
-    """The blocks of a resource in memory: nothing on disk, no record. `forget` bounds it."""
+    """The blocks of a resource in memory: nothing on disk, no record. Its user keeps it below `max_bytes`."""
+
+    is_durable = False
+    max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -24,13 +30,13 @@ class MemoryCopy:
         if identity.size is not None and identity.size != self.blocks.size:
             self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
 
-    def snapshot(self) -> Snapshot:
-        return Snapshot(0, self.blocks.bits, self.identity)
+    def draft_record(self) -> RecordDraft:
+        return RecordDraft(0, self.blocks.bits, self.identity)
 
-    def checkpoint(self, snapshot: Snapshot) -> None:
+    def checkpoint(self, draft: RecordDraft) -> None:
         """Do nothing: memory survives no crash."""
 
-    def renounce(self, snapshot: Snapshot) -> None:
+    def reset(self, draft: RecordDraft) -> None:
         """Drop everything."""
         with self._lock:
             self._blocks.clear()
@@ -61,7 +67,7 @@ class MemoryCopy:
             offset += count
         return b"".join(parts)
 
-    def forked(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Go on in a child process: the lock may be held by a thread that is not here."""
         self._lock = threading.Lock()
 

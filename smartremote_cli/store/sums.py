@@ -22,7 +22,7 @@ from pyroaring import BitMap
 
 from ..core.blocks import BLOCK, BlockMap
 from ..core.ranges import ByteRange
-from .files import LONGEST_NAME
+from .files import MAX_NAME
 
 _WIDTH = 4  # bytes of one sum: the lower half of XXH3, which takes a fraction of CRC-32's time
 _ALL = 0xFFFFFFFF
@@ -113,7 +113,7 @@ class Sums:
                             wrong.add(block)
         return wrong, unknown
 
-    def forked(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Go on in a child process: a thread that is not here may hold the lock."""
         self._lock = threading.Lock()
 
@@ -150,7 +150,7 @@ def sums_path(path: str) -> str:
     """Return the path of the sums of the data file *path*."""
     folder, name = os.path.split(path)
     sums = f"{name}.part.sums"
-    if len(os.fsencode(sums)) > LONGEST_NAME:
+    if len(os.fsencode(sums)) > MAX_NAME:
         sums = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.sums"
     return os.path.join(folder, sums)
 

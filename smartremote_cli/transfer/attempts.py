@@ -21,22 +21,22 @@ from ..protocol.answers import Asked, Unbelievable, read_answer
 from ..protocol.digests import of_resource
 from ..protocol.identity import Identity
 from ..protocol.verdict import (
-    AskFor,
+    Accept,
+    AskInstead,
     Changed,
     Confirmed,
     Context,
+    Implausible,
     Mixed,
-    Odd,
-    Otherwise,
     PastEnd,
     Refused,
-    Take,
+    Retry,
     Verdict,
     judge,
 )
 from ..store.copies import Opened
-from ..wire.remote import Remote, refusal
-from ..wire.response import Response
+from ..transport.remote import Remote, refusal
+from ..transport.response import Response
 from .receive import Receiver, VersionsMixed
 from .state import State
 
@@ -90,7 +90,7 @@ class Attempts:
         try:
             with self._using(response):
                 verdict = self._judge(response, asked, bool(extra))
-                if isinstance(verdict, Take):
+                if isinstance(verdict, Accept):
                     return self._take(claim, response, verdict, hold)
                 keep = self._obey(verdict, response)
                 return False
@@ -128,11 +128,11 @@ class Attempts:
                 conditioned=conditioned,
                 strict=state.is_strict,
                 again=state.again,
-                odd=state.odd,
-                rumour=state.rumour,
+                implausible=state.implausible,
+                unconfirmed_size=state.unconfirmed_size,
             )
             if isinstance(answer, Unbelievable) and answer.size is not None:
-                state.rumour = answer.size
+                state.unconfirmed_size = answer.size
         verdict = judge(answer, at)
         log.debug("%s %s: %s, %s", self._remote.name, asked.header, answer, verdict)
         return verdict
@@ -140,7 +140,7 @@ class Attempts:
     def _obey(self, verdict: Verdict, response: Response) -> bool:
         """Do what *verdict* says about an answer whose body is not taken; return whether it is kept for later."""
         state, name = self._state, self._remote.name
-        if verdict is not Otherwise.USE_AS_STREAM:
+        if verdict is not Retry.USE_AS_STREAM:
             response.skip(SKIPPABLE)
         match verdict:
             case Confirmed():
@@ -148,13 +148,13 @@ class Attempts:
                 with state.cond:
                     state.begin(opened, opened.copy.identity)
                 self._has_opened()
-            case Otherwise.UNCONDITIONALLY:
+            case Retry.UNCONDITIONALLY:
                 with state.cond:
                     state.again = True
                     state.drop_conditions()
-            case Otherwise.IN_ONE_PIECE | Otherwise.USE_AS_STREAM:
-                return self.turn_to_stream(response if verdict is Otherwise.USE_AS_STREAM else None)
-            case AskFor(asked=asked):
+            case Retry.IN_ONE_PIECE | Retry.USE_AS_STREAM:
+                return self.turn_to_stream(response if verdict is Retry.USE_AS_STREAM else None)
+            case AskInstead(asked=asked):
                 with state.cond:
                     state.first = asked
             case Mixed(why=why):
@@ -163,13 +163,13 @@ class Attempts:
                 raise RemoteChangedError(name, why)
             case PastEnd(size=size):
                 raise PastEndError(name, size)
-            case Odd(why=why, final=final):
+            case Implausible(why=why, final=final):
                 with state.cond:
-                    state.odd += 1
+                    state.implausible += 1
                 if final:
                     raise UnbelievableError(name, f"its answer cannot be believed: {why}")
                 raise AttemptFailed(name, f"its answer cannot be believed: {why}")
-            case Refused() | Take():
+            case Refused() | Accept():
                 raise refusal(response, name)
         return False
 
@@ -218,7 +218,7 @@ class Attempts:
         for thread, response in others:
             self._remote.abort(thread, response)
 
-    def _take(self, claim: Claim | None, response: Response, verdict: Take, hold: Hold) -> bool:
+    def _take(self, claim: Claim | None, response: Response, verdict: Accept, hold: Hold) -> bool:
         """Take the body of a believed answer, for the claim that it serves."""
         state = self._state
         digest = of_resource(response.headers)
@@ -236,7 +236,7 @@ class Attempts:
                 return self._receiver.receive(claim, response, verdict.start, verdict.stop, verdict.doubtful)
             return True
         with state.cond:
-            state.odd, state.again = 0, False
+            state.implausible, state.again = 0, False
             if state.ledger is not None:
                 state.ledger.answered(claim, time.monotonic())
             state.patience.welcome()
@@ -245,7 +245,7 @@ class Attempts:
             self._kick()
         return self._receiver.receive(claim, response, verdict.start, verdict.stop)
 
-    def _begin_whole(self, verdict: Take, claim: Claim) -> None:
+    def _begin_whole(self, verdict: Accept, claim: Claim) -> None:
         """Note what is streamed from here on. Called with the guard held."""
         state = self._state
         state.stream_identity = verdict.identity
@@ -254,7 +254,7 @@ class Attempts:
         if not state.is_strict or state.identity.size is None:
             state.adopt(verdict.identity, claim)
 
-    def _open(self, response: Response, verdict: Take) -> Claim | None:
+    def _open(self, response: Response, verdict: Accept) -> Claim | None:
         """Open the copy with the first answer; return the claim that its body serves, None when it serves none."""
         state = self._state
         opened = self._opener(verdict.identity, response)

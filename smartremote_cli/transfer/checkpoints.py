@@ -44,10 +44,10 @@ class Checkpointer:
                 ending = self._ending
                 dirty, state.dirty = state.dirty, 0
                 touched = state.touched
-                snapshot = state.snapshot()
+                draft = state.draft_record()
             try:
                 if dirty or (ending and touched):  # the last record is to fit the file as it is left
-                    state.copy.checkpoint(snapshot)
+                    state.copy.checkpoint(draft)
             except SmartRemoteError as error:
                 self._fail(error)
                 return

@@ -16,8 +16,8 @@ from ..plan import planner
 from ..plan.ledger import Claim, Do
 from ..plan.patience import SLOWEST
 from ..protocol.digests import of_content
-from ..wire.limiter import Limiter
-from ..wire.response import Response
+from ..transport.limiter import Limiter
+from ..transport.response import Response
 from .state import State
 
 # What one read brings at most. Each costs the guard twice and several system calls, and the interpreter's lock for
@@ -205,8 +205,8 @@ class Receiver:
                 raise VersionsMixed(why, disputed=True)
             self._forget(ByteRange(part.start, MAX_SIZE))
             claim.position = min(claim.position, part.start)
-            snapshot = state.snapshot()
-        state.copy.checkpoint(snapshot)
+            draft = state.draft_record()
+        state.copy.checkpoint(draft)
         state.copy.write(part.start, data)
 
     def _differs(self, part: ByteRange, data: memoryview) -> bool:
@@ -243,9 +243,9 @@ class Receiver:
         with self._renouncing:
             with state.cond:
                 renounced, state.renounced = state.renounced, False
-                snapshot = state.snapshot() if renounced else None
-            if snapshot is not None:
-                state.copy.renounce(snapshot)
+                draft = state.draft_record() if renounced else None
+            if draft is not None:
+                state.copy.reset(draft)
 
     def _ended(self, claim: Claim, size: int) -> None:
         """A body without announced length came to its end: now the size is known, if that end is to be trusted."""

@@ -17,8 +17,8 @@ from ..plan.patience import Patience
 from ..protocol.answers import Asked
 from ..protocol.digests import Digest
 from ..protocol.identity import Identity, Match
-from ..store.copies import Copy, Opened, Snapshot
-from ..wire.response import Response
+from ..store.copies import Copy, Opened, RecordDraft
+from ..transport.response import Response
 
 # So many bytes of new blocks, and they are made durable before their time.
 EVERY_BYTES = 64 * planner.MIB
@@ -55,16 +55,16 @@ class State:
         self.opened: Opened | None = None
         self.identity: Identity | None = None
         self.ledger: Ledger | None = None
-        self.early_wants: list[ByteRange] = []  # from before there was a ledger
+        self.early_demand: list[ByteRange] = []  # from before there was a ledger
         self.probing = False
         self.meeting: Claim | None = None  # the first answer's, which is compared with what was held before
-        self.delivered = False  # somebody has read held bytes: they must not change any more
+        self.exposed = False  # somebody has read held bytes: they must not change any more
         self.framed = True
         # How it is asked for
         self.precondition = True
         self.again = False  # the last answer was asked for once more, without a condition
-        self.odd = 0
-        self.rumour: int | None = None  # the size that a refused answer named
+        self.implausible = 0
+        self.unconfirmed_size: int | None = None  # the size that a refused answer named
         self.digests: set[Digest] = set()  # of the whole resource, as answers gave them
         self.streaming = False
         self.stream_resumes = True  # a broken stream is asked for from where it broke
@@ -96,7 +96,7 @@ class State:
     def is_strict(self) -> bool:
         """Whether held bytes must not change: they are an earlier run's, or somebody has read them."""
         resumed = self.opened is not None and self.opened.resumed
-        return (resumed and not self.policy.digest_decides) or self.delivered
+        return (resumed and not self.policy.digest_decides) or self.exposed
 
     @property
     def copy(self) -> Copy:
@@ -109,12 +109,12 @@ class State:
         if self.ledger is None:
             return 1
         if self.ledger.samples:
-            return len(self.ledger.samples) * planner.LEAST_STEAL
+            return len(self.ledger.samples) * planner.MIN_STEAL
         return self.ledger.missing_wanted()
 
     @property
-    def wants(self) -> list[ByteRange]:
-        return self.early_wants if self.ledger is None else self.ledger.wants
+    def demand(self) -> list[ByteRange]:
+        return self.early_demand if self.ledger is None else self.ledger.demand
 
     def begin(self, opened: Opened, identity: Identity) -> Ledger:
         """Take the first answer's copy and identity as what this transfer is about."""
@@ -122,7 +122,7 @@ class State:
         self.identity = identity
         self.before = opened.copy.blocks.bits
         self.ledger = Ledger(opened.copy.blocks, self.policy.share)
-        self.ledger.wants, self.early_wants = self.early_wants, []
+        self.ledger.demand, self.early_demand = self.early_demand, []
         self.patience.arrived += 1
         self.patience.welcome()
         return self.ledger
@@ -168,10 +168,10 @@ class State:
             return False
         return self.ledger.satisfied(wanted) and not self.ledger.is_in_doubt(wanted)
 
-    def snapshot(self) -> Snapshot:
+    def draft_record(self) -> RecordDraft:
         """Return what is written, to be recorded."""
         self.touched = False
-        return self.copy.snapshot()._replace(compared=self._is_compared)
+        return self.copy.draft_record()._replace(compared=self._is_compared)
 
     @property
     def _is_compared(self) -> bool:
@@ -200,7 +200,7 @@ class State:
         """From here on everything is one claim, from byte 0; what is held will be compared. A barrier."""
         self.streaming = True
         if self.ledger is not None:
-            self.ledger.leave_to_one()
+            self.ledger.switch_to_single_stream()
 
     def begin_anew(self) -> None:
         """Forget every block, and fetch what is wanted anew. A barrier."""

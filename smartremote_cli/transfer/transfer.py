@@ -23,11 +23,9 @@ from ..protocol.answers import Asked
 from ..protocol.digests import Digest
 from ..protocol.identity import Identity
 from ..store.copies import Copy
-from ..store.local_copy import LocalCopy
-from ..store.memory_copy import MemoryCopy
 from ..threads import start
-from ..wire.limiter import Limiter
-from ..wire.remote import Remote
+from ..transport.limiter import Limiter
+from ..transport.remote import Remote
 from .attempts import Opener
 from .checkpoints import Checkpointer
 from .state import Policy, State
@@ -125,7 +123,7 @@ class Transfer:
         Raises the error that ended the transfer; what had arrived by then is kept.
         """
         want = wanted or ByteRange(0, MAX_SIZE)
-        self.want(want, first=True)
+        self.request(want, first=True)
         try:
             self.wait(want)
             state = self._state
@@ -135,12 +133,12 @@ class Transfer:
                     self._kick()
                     state.cond.wait(_LOOK)
         finally:
-            self.unwant(want)
+            self.cancel(want)
 
     def wait(self, wanted: ByteRange, seconds: float | None = None) -> bool:
         """Wait until every byte of *wanted* is held, up to *seconds*; return whether it is. Raises as `ensure` does.
 
-        What no `want` covers is wanted for as long as this waits. Without sharing, so is what one covers, for
+        What no `request` covers is wanted for as long as this waits. Without sharing, so is what one covers, for
         another reader may take that back.
         """
         state = self._state
@@ -151,9 +149,9 @@ class Transfer:
             try:
                 while not state.is_satisfied(wanted):
                     self._check()
-                    covered = any(want.contains(wanted) for want in state.wants)
+                    covered = any(want.contains(wanted) for want in state.demand)
                     if not own and not (covered and state.policy.share):
-                        state.wants.insert(len(state.wants) if covered else 0, wanted)
+                        state.demand.insert(len(state.demand) if covered else 0, wanted)
                         own = True
                     self._kick()
                     left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
@@ -164,21 +162,21 @@ class Transfer:
             finally:
                 state.awaited.remove(wanted)
                 if own:
-                    self.unwant(wanted)
+                    self.cancel(wanted)
 
-    def want(self, wanted: ByteRange, *, first: bool = False) -> None:
+    def request(self, wanted: ByteRange, *, first: bool = False) -> None:
         """Have *wanted* fetched without waiting for it: after what is wanted already, or *first*."""
         with self._state.cond:
-            self._state.wants.insert(0 if first else len(self._state.wants), wanted)
+            self._state.demand.insert(0 if first else len(self._state.demand), wanted)
             self._kick()
             self._state.cond.notify_all()  # connections that look for work
 
-    def unwant(self, wanted: ByteRange, *, cut: bool = False) -> None:
-        """Take back one `want`. What is in flight still arrives, unless it is to be *cut* short."""
+    def cancel(self, wanted: ByteRange, *, cut: bool = False) -> None:
+        """Take back one `request`. What is in flight still arrives, unless it is to be *cut* short."""
         state = self._state
         with state.cond:
             with contextlib.suppress(ValueError):
-                state.wants.remove(wanted)
+                state.demand.remove(wanted)
             if cut and state.ledger is not None:
                 state.ledger.cut_short(wanted)
                 state.cond.notify_all()  # whoever waits for what was to be brought along
@@ -188,18 +186,18 @@ class Transfer:
         with self._state.cond:
             self._state.share_among(connections)
 
-    def deliver(self, wanted: ByteRange) -> bool:
+    def try_expose(self, wanted: ByteRange) -> bool:
         """Return whether *wanted* may be read from the copy at once; if so, its bytes must not change any more."""
         with self._state.cond:
             if self._state.ledger is None or not self._state.is_satisfied(wanted):
                 return False
-            self._state.delivered = True
+            self._state.exposed = True
             return True
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*, fetched where they are missing; fewer only at the end of the resource."""
         self.wait(wanted)
-        while not self.deliver(wanted):  # everything may have been dropped meanwhile
+        while not self.try_expose(wanted):  # everything may have been dropped meanwhile
             self.wait(wanted)
         if self.size is not None:
             if wanted.start >= self.size:
@@ -220,7 +218,7 @@ class Transfer:
         """
         state = self._state
         with state.cond:
-            if state.ledger is None or not isinstance(self.copy, MemoryCopy):
+            if state.ledger is None or self.copy.max_bytes is None:
                 return
             start, stop = max(0, done.start // BLOCK - 1) * BLOCK, done.stop - BLOCK
             whole = state.ledger.blocks.inside(ByteRange(start, stop)) if start < stop else range(0)
@@ -233,15 +231,15 @@ class Transfer:
         """Drop the blocks of a copy in memory that lie in *part*: they are missing again."""
         state = self._state
         with state.cond:
-            if state.ledger is not None and isinstance(self.copy, MemoryCopy):
+            if state.ledger is not None and self.copy.max_bytes is not None:
                 state.ledger.blocks.forget(part)
                 self.copy.forget(part)
 
     def checkpoint(self) -> None:
         """Save the record now. Raises `LocalError`."""
         with self._state.cond:
-            snapshot = self._state.snapshot()
-        self.copy.checkpoint(snapshot)
+            draft = self._state.draft_record()
+        self.copy.checkpoint(draft)
 
     def forget(self, damaged: ByteRange) -> bool:
         """Mark every block that *damaged* touches as missing, in the record too; return whether there is a copy yet."""
@@ -249,8 +247,8 @@ class Transfer:
             if self._state.opened is None:
                 return False
             self.copy.blocks.forget(damaged)
-            snapshot = self._state.snapshot()
-        self.copy.checkpoint(snapshot)
+            draft = self._state.draft_record()
+        self.copy.checkpoint(draft)
         return True
 
     @property
@@ -348,7 +346,7 @@ class Transfer:
 
     def _start_checkpoints(self) -> None:
         with self._state.cond:  # `stop` ends it, or it is not begun any more
-            if self._checkpoints is not None or self._state.stopping or not isinstance(self.copy, LocalCopy):
+            if self._checkpoints is not None or self._state.stopping or not self.copy.is_durable:
                 return
             checkpoints = Checkpointer(self._state, self._fetcher.fail)
             if not checkpoints.start():

@@ -15,9 +15,9 @@ from ..core.blocks import BLOCK
 from ..errors import AttemptFailed, ChecksumError, RemoteChangedError, RemotePermissionError, SmartRemoteError
 from ..events import Listener, Notice, Retrying
 from ..plan.ledger import Claim
-from ..protocol.verdict import MOST_ODD
-from ..wire.limiter import Limiter
-from ..wire.remote import Remote
+from ..protocol.verdict import MAX_IMPLAUSIBLE
+from ..transport.limiter import Limiter
+from ..transport.remote import Remote
 from .attempts import Attempts, Opener
 from .receive import PartOnly, Receiver, VersionsMixed
 from .state import State
@@ -224,7 +224,7 @@ class Fetcher:
 
         After some of them in a row, without ranges.
         """
-        if count >= MOST_ODD:
+        if count >= MAX_IMPLAUSIBLE:
             self._attempts.turn_to_stream()
         elif not some:
             raise AttemptFailed(self._remote.name, "an answer brought none of the bytes asked for")
@@ -265,7 +265,7 @@ class Fetcher:
                 )
                 return
             resumed = state.opened is not None and state.opened.resumed
-            cached = state.before and not (state.delivered or resumed or state.streaming)
+            cached = state.before and not (state.exposed or resumed or state.streaming)
             if cached and reason.disputed:
                 how, state.barrier = "what the cache holds is of another version", state.begin_anew
             elif state.ledger is None or state.is_strict or state.restarts:

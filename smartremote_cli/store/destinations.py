@@ -1,0 +1,201 @@
+"""Destination: where a resource is kept, and how what is kept there meets the resource again.
+
+A target says what to ask first, given what it holds, and opens its copy when the first answer is here: as it is,
+after comparing some of it, or anew. Here are the ones for reading: memory, and the cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+from ..core.blocks import BLOCK, BlockMap
+from ..core.ranges import ByteRange
+from ..errors import BusyError, RemoteChangedError
+from ..plan.planner import with_seams
+from ..protocol.answers import Asked
+from ..protocol.identity import Identity, Match, changed
+from .cache import Cache, StaleEntryError
+from .copies import Copy, Head, Opened
+from .local_copy import LocalCopy
+from .memory_copy import MemoryCopy
+from .part import Record
+
+# The first request of a read without end: enough to learn the rest while it comes.
+FIRST = 4 * 1024 * 1024
+
+
+class Destination(Protocol):
+    """What blocks are kept in. A target is used by one transfer after another, never by two at once."""
+
+    @property
+    def path(self) -> str | None:
+        """The data file; None for a target in memory, or while the name is not known."""
+
+    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
+        """Return what to ask first when *length* bytes from *offset* on are wanted, and the condition headers.
+
+        A negative *offset* counts from the end; *length* None means up to the end.
+        """
+
+    def open(self, identity: Identity, head: Head) -> Opened:
+        """Open the copy, or let the one that is open meet the resource again. Raises when it is another one."""
+
+    def finish(self) -> None:
+        """Every block is held: make that durable. The record goes."""
+
+    def reopen_record(self) -> Copy:
+        """Write the record of a complete copy again, so that blocks of it may be forgotten; return the copy."""
+
+    def close(self) -> None:
+        """Close the copy and keep what it holds."""
+
+    def after_fork_in_child(self) -> None:
+        """Go on in a child process, where locks may be held by threads that are not here."""
+
+
+class MemoryDestination:
+    """Blocks in memory: no file, no record."""
+
+    path = None
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._copy: MemoryCopy | None = None
+
+    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
+        return first_of_nothing(offset, length), {}
+
+    def open(self, identity: Identity, head: Head) -> Opened:
+        if self._copy is None:
+            self._copy = MemoryCopy(identity)
+            return Opened(self._copy)
+        return meet_again(self._copy, identity, self._name)
+
+    def finish(self) -> None:
+        """Do nothing: there is no record."""
+
+    def reopen_record(self) -> Copy:
+        assert self._copy is not None
+        return self._copy
+
+    def close(self) -> None:
+        self._copy = None
+
+    def after_fork_in_child(self) -> None:
+        if self._copy is not None:
+            self._copy.after_fork_in_child()
+
+
+class CacheDestination:
+    """The entry of one URL in the cache folder. What it holds is used only when the server confirms it."""
+
+    def __init__(self, cache: Cache, url: str, name: str) -> None:
+        """Look the entry of *url* up; *name* is the URL as it may be shown."""
+        self._cache = cache
+        self._url = url
+        self._name = name
+        self._copy: LocalCopy | MemoryCopy | None = None
+        self.record = cache.find(url)
+
+    @property
+    def path(self) -> str:
+        return self._cache.path_of(self._url)
+
+    @property
+    def copy(self) -> Copy | None:
+        return self._copy
+
+    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
+        if self._copy is not None:
+            held = Record(self._copy.blocks.bits, self._copy.identity)
+            return first_of_held(held, offset, length) or (first_of_nothing(offset, length), {})
+        asked = None if self.record is None else first_of_held(self.record, offset, length)
+        if asked is None:
+            self.record = None
+        return asked or (first_of_nothing(offset, length), {})
+
+    def open(self, identity: Identity, head: Head) -> Opened:
+        confirmed = head.status == 304
+        if self._copy is not None:
+            return meet_again(self._copy, self._copy.identity if confirmed else identity, self._name)
+        known = None if self.record is None else self.record.identity
+        if known is not None and self.record is not None:
+            same = confirmed or (identity.size == known.size and known.compare(identity) is Match.SAME)
+            if same:
+                # Which of two versions is the newer one, nobody can say: keep ours apart.
+                with contextlib.suppress(StaleEntryError, BusyError):
+                    self._copy = self._cache.open(self._url, self.record)
+                self._copy = self._copy or MemoryCopy(known)
+                return Opened(self._copy)
+        with contextlib.suppress(BusyError):
+            self._copy = self._cache.create(self._url, identity)
+        self._copy = self._copy or MemoryCopy(identity)
+        return Opened(self._copy)
+
+    def open_unasked(self) -> LocalCopy | None:
+        """Open the entry as it is, without asking anybody; None when there is none."""
+        if self.record is None:
+            return None
+        copy = self._copy = self._cache.open(self._url, self.record)
+        return copy
+
+    def finish(self) -> None:
+        if isinstance(self._copy, LocalCopy):
+            self._cache.finish(self._copy)
+
+    def reopen_record(self) -> Copy:
+        assert self._copy is not None
+        if isinstance(self._copy, LocalCopy):
+            self._cache.reopen_record(self._copy)
+        return self._copy
+
+    def close(self) -> None:
+        copy, self._copy = self._copy, None
+        if isinstance(copy, LocalCopy):
+            copy.close()
+            self._cache.touch(self._url)
+
+    def after_fork_in_child(self) -> None:
+        if self._copy is not None:
+            self._copy.after_fork_in_child()
+
+
+def first_of_nothing(offset: int, length: int | None) -> Asked:
+    """Return the first request where nothing is held: whole blocks, bounded; a suffix from the end."""
+    if offset < 0:
+        return Asked(suffix=-offset)
+    most = FIRST if length is None else max(1, min(length, FIRST))
+    return Asked(range=ByteRange(offset // BLOCK * BLOCK, -(-(offset + most) // BLOCK) * BLOCK))
+
+
+def first_of_held(record: Record, offset: int, length: int | None) -> tuple[Asked, dict[str, str]] | None:
+    """Return the request that brings what is missing, or only confirms what is held; None where none can.
+
+    Only a strong validator can: without one, what is held cannot be told from an older version's.
+    """
+    known = record.identity
+    if known is None or known.size is None or not known.is_strong:
+        return None
+    if not known.size:
+        return Asked(conditional=True), known.condition()
+    start = max(0, known.size + offset) if offset < 0 else min(offset, known.size - 1)
+    wanted = ByteRange(start, known.size if length is None else min(start + max(length, 1), known.size))
+    blocks = BlockMap.fitting(known.size, record.bits)
+    run = next(blocks.missing(wanted), None)
+    if run is None:
+        # A server that ignores the condition sends what is asked for: let that be a single byte.
+        return Asked(range=ByteRange(start, start + 1), conditional=True), known.condition()
+    missing = ByteRange(run.start, min(run.stop, run.start + FIRST))
+    right = missing.stop < known.size and blocks.holds_block(missing.stop // BLOCK)
+    left = missing.start > 0 and blocks.holds_block(missing.start // BLOCK - 1)
+    return Asked(range=with_seams(missing, left, right)), known.precondition()
+
+
+def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:
+    """Go on with an open *copy*, whose bytes were read already; `RemoteChangedError` when it is another resource."""
+    known = copy.identity
+    same_size = known.size is None or identity.size is None or known.size == identity.size
+    if not same_size or known.compare(identity) is not Match.SAME:
+        raise RemoteChangedError(name, changed(known, identity))
+    return Opened(copy, resumed=copy.blocks.held > 0)

@@ -1,0 +1,116 @@
+"""What is asked for when some bytes are read: streams, jumps, windows. Values alone."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartremote_cli.core.blocks import BLOCK
+from smartremote_cli.core.ranges import ByteRange
+from smartremote_cli.plan.readahead import MAX_AHEAD, Readahead
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def blocks(first: int, stop: int) -> ByteRange:
+    return ByteRange(first * BLOCK, stop * BLOCK)
+
+
+def test_a_first_read_asks_for_its_blocks_and_nothing_else() -> None:
+    plan = Readahead(3, 512 * KIB).read(ByteRange(100_000, 100_010))
+    assert plan.want == blocks(1, 2)
+    assert plan.dropped == ()
+
+
+def test_a_read_across_an_edge_asks_for_both_blocks() -> None:
+    assert Readahead(3, 0).read(ByteRange(BLOCK - 1, BLOCK + 1)).want == blocks(0, 2)
+
+
+def test_reading_on_asks_for_more_and_more_up_to_a_bound() -> None:
+    ahead = Readahead(3, 512 * KIB)
+    lengths = []
+    for start in range(0, 100 * MIB, 4 * KIB):
+        plan = ahead.read(ByteRange(start, start + 4 * KIB))
+        if plan.want is not None:
+            lengths.append(plan.want.stop - start)
+    assert lengths == sorted(lengths)
+    assert lengths[0] == BLOCK
+    assert max(lengths) <= 2 * MAX_AHEAD
+    assert len(lengths) <= 14
+
+
+def test_a_window_that_is_half_read_is_asked_for_no_further() -> None:
+    ahead = Readahead(3, 512 * KIB)
+    ahead.read(ByteRange(0, 10))
+    want = ahead.read(ByteRange(10, BLOCK)).want
+    assert want is not None
+    assert ahead.read(ByteRange(BLOCK, BLOCK + 10)).want is None
+
+
+def test_a_jump_ahead_reads_on_and_keeps_what_it_passes() -> None:
+    ahead = Readahead(3, 512 * KIB)
+    ahead.read(ByteRange(0, 10))
+    want = ahead.read(ByteRange(10 + 400 * KIB, 20 + 400 * KIB)).want
+    assert want is not None and want.start <= BLOCK and want.stop > 400 * KIB
+
+
+def test_a_jump_too_far_begins_a_stream() -> None:
+    ahead = Readahead(3, 512 * KIB)
+    ahead.read(ByteRange(0, 10))
+    assert ahead.read(ByteRange(10 * MIB, 10 * MIB + 10)).want == blocks(160, 161)
+
+
+def test_a_jump_back_begins_a_stream() -> None:
+    ahead = Readahead(3, 512 * KIB)
+    ahead.read(ByteRange(10 * MIB, 10 * MIB + 10))
+    assert ahead.read(ByteRange(0, 10)).want == blocks(0, 1)
+
+
+def test_of_too_many_streams_the_least_recently_used_ends() -> None:
+    ahead = Readahead(2, 0)
+    ahead.read(ByteRange(0, 10))
+    ahead.read(ByteRange(10 * MIB, 10 * MIB + 10))
+    ahead.read(ByteRange(10, 20))
+    assert ahead.read(ByteRange(20 * MIB, 20 * MIB + 10)).dropped == (blocks(160, 161),)
+
+
+def test_held_bytes_end_no_stream() -> None:
+    ahead = Readahead(2, 0)
+    ahead.read(ByteRange(0, 10))
+    ahead.read(ByteRange(10 * MIB, 10 * MIB + 10))
+    plan = ahead.read(ByteRange(20 * MIB, 20 * MIB + 10), held=True)
+    assert plan.want is None and plan.dropped == ()
+    on = ahead.read(ByteRange(10, BLOCK)).want  # as only a stream that is still there goes on
+    assert on is not None and on.stop > BLOCK
+
+
+def test_the_end_gives_every_want_back() -> None:
+    ahead = Readahead(3, 0)
+    wants = {ahead.read(ByteRange(start, start + 1)).want for start in (0, MIB, 2 * MIB)}
+    assert set(ahead.end()) == wants
+    assert ahead.end() == () and ahead.demand == ()
+
+
+OFFSETS = st.integers(0, 40 * MIB)
+READS = st.lists(st.tuples(st.one_of(OFFSETS, st.none()), st.integers(1, 3 * MIB)), max_size=40)
+
+
+@given(READS, st.integers(1, 4), st.sampled_from([0, 512 * KIB, 4 * MIB]))
+def test_whatever_is_read_was_asked_for(reads: list[tuple[int | None, int]], streams: int, jump: int) -> None:
+    """By this plan or an earlier one. A read at None goes on where the last one ended."""
+    ahead = Readahead(streams, jump)
+    asked: list[ByteRange] = []
+    position = 0
+    for offset, length in reads:
+        start = position if offset is None else offset
+        wanted = ByteRange(start, start + length)
+        plan = ahead.read(wanted)
+        if plan.want is not None:
+            asked.append(plan.want)
+            assert plan.want.start % BLOCK == 0 or plan.want.start <= start
+        missing = [wanted]
+        for known in asked:
+            missing = [left for part in missing for left in part.minus(known)]
+        assert not missing
+        assert len(ahead.demand) <= streams
+        position = wanted.stop

@@ -1,0 +1,72 @@
+"""Header fields, dates and waits as servers write them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smartremote_cli.protocol.headers import Headers, parse_date, retry_after
+from tests.support.library import fields
+
+MON = "Mon, 02 Nov 2026 08:00:00 GMT"
+
+
+def test_names_have_no_case_and_doubles_are_kept_in_order() -> None:
+    headers = Headers([("ETag", " one "), ("etag", "\ttwo"), ("X", "")])
+    assert headers.all("etag") == ["one", "two"]
+    assert headers.get("etag") == "one"
+    assert headers.get("x") == ""
+    assert headers.get("y") is None
+    assert list(headers) == [("etag", "one"), ("etag", "two"), ("x", "")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [MON, "Monday, 02-Nov-26 08:00:00 GMT", "Mon Nov  2 08:00:00 2026", "Mon, 02 Nov 2026 09:00:00 +0100"],
+)
+def test_every_form_of_an_http_date_is_read(text: str) -> None:
+    date = parse_date(text)
+    assert date is not None
+    assert date.isoformat() == "2026-11-02T08:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("120", 120),
+        ("Mon, 02 Nov 2026 08:01:40 GMT", 100),
+        ("Mon, 02 Nov 2026 07:00:00 GMT", 0),  # past
+        ("99999999999999999999", 1e20),
+        ("9" * 5000, math.inf),
+        ("", None),
+        ("-5", None),
+        ("+5", None),
+        ("1.5", None),
+        ("120s", None),
+        ("soon", None),
+        ("١٢٠", None),
+        ("²", None),
+        ("Mon, 31 Feb 2026 99:99:99 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_a_date(value: str, seconds: float | None) -> None:
+    now = parse_date(MON)
+    assert now is not None
+    assert retry_after(fields(f"Retry-After: {value}"), now.timestamp()) == seconds
+
+
+def test_without_retry_after_nobody_asks_to_wait() -> None:
+    assert retry_after(fields(), 0) is None
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60) | st.text("0123456789 :-+,GMTJanuaryMonday", max_size=40))
+def test_no_date_however_odd_raises(text: str) -> None:
+    parse_date(text)
+    wait = retry_after(Headers([("Retry-After", text)]), 0)
+    assert wait is None or wait >= 0

@@ -1,0 +1,1 @@
+"""What tests use: a server with one switch per fault, processes, a simulated power cut."""

@@ -1,0 +1,232 @@
+"""The first connection, begun before there is anybody to use it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smartremote_cli.transport.connection import Wire
+from smartremote_cli.transport.preconnect import Early
+from smartremote_cli.transport.tls import Trust
+from smartremote_cli.transport.wires import Wires
+from tests.support.proxy import Proxy
+from tests.support.server import Certificates, Server, unused_port
+from tests.support.tool import PATIENCE, Tool
+
+HERE = "127.0.0.1"
+REQUEST = b"GET /file.bin HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def never() -> bool:
+    return False
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[tuple[socket.socket, int]]:
+    with socket.create_server((HERE, 0)) as listener:
+        listener.settimeout(PATIENCE)
+        yield listener, listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def closed_in_the_end(early: Early) -> Iterator[Early]:
+    try:
+        yield early
+    finally:
+        early.drop()
+
+
+def taken(early: Early, port: int) -> Wire:
+    wire = early.take(HERE, port, never)
+    assert wire is not None
+    return wire
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_the_first_wire_to_its_host_is_the_early_one(certificates: Certificates, secure: bool) -> None:
+    trust = Trust(str(certificates.ca), False) if secure else None
+    with Server(b"here", tls=certificates.context() if secure else None) as server:
+        wires = Wires(True, never, 300.0, Early(HERE, server.port, trust, PATIENCE))
+        wire = wires.connect(HERE, server.port, PATIENCE)
+        if trust is not None:
+            wire.start_tls(trust.context, HERE, PATIENCE)
+        wire.send(REQUEST, PATIENCE)
+        assert wire.receive(65536, PATIENCE).startswith(b"HTTP/1.1 200")
+        assert server.connections == 1
+        other = wires.connect(HERE, server.port, PATIENCE)
+        other.send(REQUEST if trust is None else b"", PATIENCE)
+        wire.discard()
+        other.discard()
+
+
+def test_it_is_taken_once() -> None:
+    with listening() as (_, port), closed_in_the_end(Early(HERE, port, None, PATIENCE)) as early:
+        wire = taken(early, port)
+        assert early.take(HERE, port, never) is None
+        early.drop()  # it is not its own any more
+        assert not wire.is_readable
+        wire.discard()
+
+
+@pytest.mark.parametrize("how", ["another host", "nobody"])
+def test_what_nobody_takes_is_closed(how: str) -> None:
+    """A server that serves one connection at a time would let all others wait for it."""
+    with listening() as (listener, port):
+        early = Early(HERE, port, None, PATIENCE)
+        there, _ = listener.accept()
+        with there:
+            there.settimeout(PATIENCE)
+            if how == "nobody":
+                early.drop()
+            else:
+                assert early.take("localhost", port, never) is None
+            assert there.recv(1) == b""
+        assert early.take(HERE, port, never) is None
+
+
+def test_what_kept_it_from_being_made_is_raised_once() -> None:
+    port = unused_port()
+    early = Early(HERE, port, None, PATIENCE)
+    with pytest.raises(ConnectionRefusedError):
+        early.take(HERE, port, never)
+    assert early.take(HERE, port, never) is None
+
+
+def test_a_certificate_that_is_not_trusted_is_raised_as_such(certificates: Certificates) -> None:
+    with Server(b"x", tls=certificates.context("self-signed")) as server:
+        early = Early(HERE, server.port, Trust(str(certificates.ca), False), PATIENCE)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            early.take(HERE, server.port, never)
+
+
+def test_one_that_the_server_has_ended_is_not_used() -> None:
+    with listening() as (listener, port), closed_in_the_end(Early(HERE, port, None, PATIENCE)) as early:
+        listener.accept()[0].close()
+        assert early.take(HERE, port, never) is None
+
+
+def test_tls_is_begun_as_the_other_connections_begin_it(certificates: Certificates) -> None:
+    context = certificates.context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with Server(b"x", tls=context) as server:
+        wire = taken(Early(HERE, server.port, Trust(str(certificates.ca), False), PATIENCE), server.port)
+        assert isinstance(wire.sock, ssl.SSLSocket)
+        assert wire.sock.selected_alpn_protocol() == "http/1.1"
+        wire.discard()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_handshake_that_nobody_waits_for_any_more_is_ended(taken: bool) -> None:
+    with listening() as (listener, port):
+        early = Early(HERE, port, Trust(None, True), PATIENCE)
+        there, _ = listener.accept()
+        with there:
+            there.settimeout(PATIENCE / 2)
+            assert there.recv(65536)  # the client's first words
+            if taken:
+                with pytest.raises(ConnectionAbortedError):
+                    early.take(HERE, port, lambda: True)
+            else:
+                early.drop()
+            with contextlib.suppress(ConnectionResetError):
+                assert there.recv(65536) == b""
+
+
+def test_a_silent_handshake_is_waited_for_as_long_as_somebody_does() -> None:
+    trust, looks = Trust(None, True), iter([False, True])
+    with listening() as (listener, port):
+        early = Early(HERE, port, trust, PATIENCE)
+        there, _ = listener.accept()
+        with there, pytest.raises(ConnectionAbortedError):
+            early.take(HERE, port, lambda: next(looks))
+
+
+# --- as commands use it ---
+
+
+@pytest.mark.parametrize("command", ["cat", "get", "zip-ls", "complete file.bin --url"])
+def test_it_is_begun_before_the_libraries_are_loaded(tool: Tool, tmp_path: Path, command: str) -> None:
+    go_on = tmp_path / "go-on"
+    slow = tmp_path / "libraries"
+    slow.mkdir()
+    (slow / "httpcore.py").write_text(
+        f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\nraise ImportError\n"
+    )
+    tool.env(PYTHONPATH=str(slow))
+    with listening() as (listener, port), tool.start(*command.split(), f"http://{HERE}:{port}/x") as process:
+        try:
+            listener.accept()[0].close()
+        finally:
+            go_on.touch()
+            process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_command_makes_no_connection_more_for_it(
+    tool: Tool, certificates: Certificates, secure: bool
+) -> None:
+    extra = ["--cacert", str(certificates.ca)] if secure else []
+    with Server(b"here", tls=certificates.context() if secure else None) as server:
+        ran = tool.spawn("cat", server.url(), *extra)
+        assert (ran.code, ran.out) == (0, b"here")
+        assert server.connections == 1
+        assert tool("cat", server.url(), "--offline", *extra).out == b"here"
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("how", ["http_proxy", "ALL_PROXY", "option"])
+def test_with_a_proxy_nothing_is_begun(tool: Tool, how: str) -> None:
+    with Server(b"there") as server, Proxy() as proxy:
+        extra = ["--proxy", proxy.url()] if how == "option" else []
+        if not extra:
+            tool.env(**{how: proxy.url()})
+        assert tool("cat", server.url(), *extra).out == b"there"
+        assert len(proxy.requests) == 1
+        assert server.connections == 1  # the proxy's
+
+
+@pytest.mark.parametrize("url", ["http://[::FFFF:127.0.0.1]:{}", "http://[::1]:{}", "http://LocalHost:{}"])
+def test_a_host_is_recognized_however_it_is_written(tool: Tool, url: str) -> None:
+    with Server(b"here", host="::1" if "::1" in url else HERE) as server:
+        assert tool("cat", f"{url.format(server.port)}/file.bin").out == b"here"
+        assert server.connections == 1
+
+
+def test_a_host_that_is_not_ascii_is_left_to_the_library(tool: Tool) -> None:
+    with Server(b"here") as server:
+        assert tool("cat", f"http://\uff4cocalhost:{server.port}/x").code == 2
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("when", ["at once", "when the request comes"])
+def test_one_that_lay_idle_for_too_long_costs_nothing(tool: Tool, when: str) -> None:
+    """Servers wait only so long for the first request, and the end of a connection takes its time to arrive."""
+    with Server(b"here") as server:
+        port = server.port
+        with socket.create_server((HERE, 0)) as front:
+            front.settimeout(PATIENCE)
+            url = f"http://{HERE}:{front.getsockname()[1]}/file.bin"
+            process = tool.start("cat", url, "--retries", "0")
+            with process:
+                first, _ = front.accept()
+                if when != "at once":
+                    assert first.recv(65536)
+                    first.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                first.close()
+                there, _ = front.accept()
+                with there, socket.create_connection((HERE, port)) as behind:
+                    behind.sendall(there.recv(65536))
+                    began = time.monotonic()
+                    while time.monotonic() - began < PATIENCE and (data := behind.recv(65536)):
+                        there.sendall(data)
+                        if data.endswith(b"here"):
+                            break
+                out, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, out) == (0, b"here"), err
