@@ -169,3 +169,10 @@ class BusyError(SmartRemoteError, BlockingIOError):
 
 class ClosedError(SmartRemoteError, ValueError):
     """The file or manager was closed while, or before, it was used."""
+
+
+def bug(error: BaseException) -> SmartRemoteError:
+    """Return *error*, which nobody foresaw, as one that a thread can hand on to its caller."""
+    failure = SmartRemoteError("a bug in smartremote", f"{type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

@@ -83,12 +83,14 @@ class Patience:
         self._raise_at = now + self._caution
         self._heed(error, now)
 
-    def refused(self) -> bool:
-        """Return whether a 403 is to be tried once more, alone: after successes it may just mean a crowd."""
-        if not self.answered or self.one_only:
-            return False
-        self.one_only, self.limit = True, 1
-        return True
+    def go_on_alone(self) -> bool:
+        """Use one connection from here on; return False, and change nothing, where no answer ever came.
+
+        After successes a 403 often means too many connections, before any it means what it says.
+        """
+        if self.answered:
+            self.one_only, self.limit = True, 1
+        return self.answered
 
     def is_progress(self, seen: int, error: AttemptFailed, now: float) -> bool:
         """Return whether what came since *seen* bytes had arrived renews the patience."""

@@ -1,7 +1,8 @@
-"""What an answer means for a transfer under way: take its body, ask otherwise, start over, or give up.
+"""What an answer means for a transfer under way: accept its body, ask otherwise, start over, or give up.
 
-`answers.read_answer` says what an answer promises by itself. Here it is held against what is known of the
-resource from earlier answers. Values in, a verdict out; the engine does what the verdict says.
+`answers.read_answer` says what an answer promises by itself. Here the promise is held against what earlier answers
+have said of the resource. Values in, values out: the verdict, which the transfer carries out, and the approach that
+the next request takes.
 """
 
 from __future__ import annotations
@@ -23,38 +24,35 @@ from .answers import (
     Unsatisfiable,
     Whole,
 )
+from .approach import Approach
 from .identity import Identity, Match, changed
 
-# Statuses that are about the resource or the moment, not about how it was asked for.
+# Statuses that are about the resource or the moment, not about how it was asked for (RFC 9110, 15.5; RFC 6585).
 PLAIN_REFUSALS = frozenset({401, 402, 403, 404, 407, 408, 410, 421, 425, 429, 451})
 
-# So many unbelievable answers in a row, and ranges are given up.
+# After this many unbelievable answers in a row, stop asking for ranges. One may be a proxy's slip; a server that
+# answers twice so will again.
 MAX_IMPLAUSIBLE = 2
 
 
-class Context(NamedTuple):
-    """What was asked and what is known. *known* is None for the first answer of a transfer.
+class Known(NamedTuple):
+    """What was asked, and what is known of the resource. *identity* is None for the first answer of a transfer.
 
     *streaming* transfers read everything in one piece. *conditioned* requests carried a precondition or a
-    condition. *strict* ones hold bytes that must not change. *again* says that the same was asked once before
-    without a condition, *implausible* how many unbelievable answers came in a row, *unconfirmed_size* is the size
-    that one of them named.
+    condition. *strict* transfers hold bytes that must not change.
     """
 
     asked: Asked
-    known: Identity | None
+    identity: Identity | None
     streaming: bool = False
     conditioned: bool = False
     strict: bool = False
-    again: bool = False
-    implausible: int = 0
-    unconfirmed_size: int | None = None
 
 
 class Accept(NamedTuple):
-    """Take the body: it is the bytes from *start* on, up to *stop* where that is known.
+    """The body is the bytes from *start* on, up to *stop* where that is known.
 
-    Where no length is announced, and exactly *doubtful* bytes come, they may be just the part that was asked for.
+    When no length is announced and exactly *doubtful* bytes come, they may be just the part that was asked for.
     """
 
     start: int
@@ -103,7 +101,7 @@ class PastEnd(NamedTuple):
 
 
 class Implausible(NamedTuple):
-    """The answer cannot be believed; *final* when there is no other way to ask."""
+    """The answer is inconsistent; *final* when there is no other way to ask."""
 
     why: str
     final: bool
@@ -116,95 +114,117 @@ class Refused(NamedTuple):
 Verdict = Accept | Confirmed | Retry | AskInstead | Mixed | Changed | PastEnd | Implausible | Refused
 
 
-def judge(answer: Answer, at: Context) -> Verdict:
-    """Return what *answer* means *at* this point of a transfer."""
+def judge(answer: Answer, approach: Approach, known: Known) -> tuple[Verdict, Approach]:
+    """Return what *answer* means at this point of a transfer, and how to ask from now on."""
+    verdict = _verdict(answer, approach, known)
+    if isinstance(answer, Unbelievable) and answer.size is not None:
+        approach = approach._replace(unconfirmed_size=answer.size)
+    match verdict:
+        case Retry.UNCONDITIONALLY:
+            approach = approach.without_conditions()._replace(repeated=True)
+        case AskInstead(asked=asked):
+            approach = approach._replace(first=asked)
+        case Implausible():
+            approach = approach._replace(implausible=approach.implausible + 1)
+        case Accept() if known.identity is not None:
+            approach = approach._replace(implausible=0, repeated=False)
+    return verdict, approach
+
+
+def _verdict(answer: Answer, approach: Approach, known: Known) -> Verdict:
+    last_chance = approach.implausible >= MAX_IMPLAUSIBLE - 1
+    whole_asked = known.asked.header is None
     match answer:
         case Partial():
-            return _partial(answer, at)
+            return _partial(answer, known)
+        case Whole(identity=identity) if _contradicts(approach.unconfirmed_size, identity.size):
+            why = f"{identity.size} bytes, where its parts spoke of {approach.unconfirmed_size}"
+            return Implausible(why, final=True)
+        case Whole() if known.identity is not None:
+            return _later_whole(answer, approach, known, known.identity)
         case Whole():
-            return _whole(answer, at)
+            return _first_whole(answer, known)
         case NotModified():
             return Confirmed()
-        case PreconditionFailed() if at.conditioned:
-            return _refused(at)
+        case PreconditionFailed() if known.conditioned:
+            return _refused(known)
         case Unsatisfiable(size=size):
-            return _unsatisfiable(size, at)
+            return _unsatisfiable(size, known)
         case Unproven(why=why):
-            return Implausible(why, final=True) if at.asked.header is None else Retry.IN_ONE_PIECE
+            return Implausible(why, final=True) if whole_asked else Retry.IN_ONE_PIECE
+        case Unbelievable(why=why) if last_chance and not whole_asked:
+            return Retry.IN_ONE_PIECE
         case Unbelievable(why=why):
-            if at.asked.header is None:
-                return Implausible(why, final=at.implausible >= MAX_IMPLAUSIBLE - 1)
-            return (
-                Retry.IN_ONE_PIECE if at.implausible >= MAX_IMPLAUSIBLE - 1 else Implausible(why, final=False)
-            )
+            return Implausible(why, final=last_chance)
         case Failed(status=status) if status not in PLAIN_REFUSALS and (status < 500 or status == 501):
-            return _refused(at)
+            return _refused(known)
         case _:
             return Refused()
 
 
-def _refused(at: Context) -> Verdict:
-    """It may be the condition, the suffix or, as long as none was answered, the range that is refused: ask without."""
-    if at.conditioned:
-        return Retry.IN_ONE_PIECE if at.streaming else Retry.UNCONDITIONALLY
-    if at.known is not None or at.asked.header is None:
+def _contradicts(unconfirmed: int | None, size: int | None) -> bool:
+    return unconfirmed is not None and size is not None and unconfirmed != size
+
+
+def _refused(known: Known) -> Verdict:
+    """Ask without what may be refused: the condition, the suffix or, as long as no range was answered, the range."""
+    if known.conditioned:
+        return Retry.IN_ONE_PIECE if known.streaming else Retry.UNCONDITIONALLY
+    if known.identity is not None or known.asked.header is None:
         return Refused()
-    if at.asked.suffix is not None:
+    if known.asked.suffix is not None:
         return AskInstead(Asked(range=ByteRange(0, BLOCK)))
     return Retry.IN_ONE_PIECE
 
 
-def _partial(answer: Partial, at: Context) -> Verdict:
+def _partial(answer: Partial, known: Known) -> Verdict:
     body, identity = answer.body, answer.identity
-    if at.asked.suffix is not None and body.stop != identity.size:  # the head, or who knows what
+    if known.asked.suffix is not None and body.stop != identity.size:  # the head, or who knows what
         if identity.size is None:
             return Retry.IN_ONE_PIECE
-        return AskInstead(Asked(range=ByteRange(max(0, identity.size - at.asked.suffix), identity.size)))
-    if at.known is None:
+        return AskInstead(Asked(range=ByteRange(max(0, identity.size - known.asked.suffix), identity.size)))
+    if known.identity is None:
         if identity.size is None:  # the length of a whole answer says it
             return Retry.IN_ONE_PIECE
         return Accept(body.start, body.stop, identity)
-    if _sizes_differ(at.known, identity):
-        return Changed(changed(at.known, identity))
-    if at.known.compare(identity) is not Match.SAME:
-        return Mixed(changed(at.known, identity))
-    if at.streaming and not (at.known.is_strong and identity.is_strong):
+    if _sizes_differ(known.identity, identity):
+        return Changed(changed(known.identity, identity))
+    if known.identity.compare(identity) is not Match.SAME:
+        return Mixed(changed(known.identity, identity))
+    if known.streaming and not (known.identity.is_strong and identity.is_strong):
         return Retry.IN_ONE_PIECE
     return Accept(body.start, body.stop, identity)
 
 
-def _whole(answer: Whole, at: Context) -> Verdict:
-    """A 200 is the whole resource from byte 0, or a changed one; the validators tell."""
-    identity = answer.identity
-    ranged = at.asked.header is not None
-    if at.unconfirmed_size is not None and identity.size is not None and at.unconfirmed_size != identity.size:
-        return Implausible(
-            f"{identity.size} bytes, where its parts spoke of {at.unconfirmed_size}", final=True
-        )
-    if at.known is None:
-        if (
-            at.conditioned and ranged
-        ):  # the cached copy is of another version: ask for the part that is wanted
-            return Retry.UNCONDITIONALLY
-        if at.asked.suffix is not None and not at.streaming and identity.size is not None:
-            if not identity.size:
-                return Accept(0, 0, identity, whole=True)
-            start = max(0, identity.size - at.asked.suffix)
-            return AskInstead(Asked(range=ByteRange(start, identity.size)))
-        if ranged and _may_be_part(at.asked, identity.size):
-            return Retry.IN_ONE_PIECE
-        doubtful = len(at.asked.range) if at.asked.range is not None and identity.size is None else None
-        return Accept(0, identity.size, identity, True, answer.coding, answer.framed, doubtful)
-    if _sizes_differ(at.known, identity):
-        return Changed(changed(at.known, identity))
-    differs = at.known.compare(identity) is Match.DIFFERENT
-    if differs and (not at.streaming or at.strict):
-        return Mixed(changed(at.known, identity))
-    if not at.streaming and not at.again:
+def _first_whole(answer: Whole, known: Known) -> Verdict:
+    """Judge a 200 as the first answer. It is the resource from byte 0, unless it may be the part that was asked for."""
+    asked, size = known.asked, answer.identity.size
+    if asked.header is not None and known.conditioned:
+        # The cached copy is of another version: ask for the part that is wanted.
         return Retry.UNCONDITIONALLY
-    if ranged and identity.size is None:  # it may be that range all the same
+    if asked.suffix is not None and not known.streaming and size is not None:
+        if size:
+            return AskInstead(Asked(range=ByteRange(max(0, size - asked.suffix), size)))
+        return Accept(0, 0, answer.identity, whole=True)
+    if asked.header is not None and _may_be_part(asked, size):
         return Retry.IN_ONE_PIECE
-    if not at.streaming:
+    doubtful = len(asked.range) if asked.range is not None and size is None else None
+    return Accept(0, size, answer.identity, True, answer.coding, answer.framed, doubtful)
+
+
+def _later_whole(answer: Whole, approach: Approach, known: Known, before: Identity) -> Verdict:
+    """Judge a 200 that follows other answers. It is the whole resource or a changed one; the validators tell."""
+    identity = answer.identity
+    if _sizes_differ(before, identity):
+        return Changed(changed(before, identity))
+    differs = before.compare(identity) is Match.DIFFERENT
+    if differs and (not known.streaming or known.strict):
+        return Mixed(changed(before, identity))
+    if not known.streaming and not approach.repeated:
+        return Retry.UNCONDITIONALLY
+    if known.asked.header is not None and identity.size is None:  # it may be just that range
+        return Retry.IN_ONE_PIECE
+    if not known.streaming:
         return Retry.USE_AS_STREAM
     return Accept(0, identity.size, identity, True, answer.coding, answer.framed)
 
@@ -212,24 +232,24 @@ def _whole(answer: Whole, at: Context) -> Verdict:
 def _may_be_part(asked: Asked, size: int | None) -> bool:
     """Return whether a 200 may be the part that was *asked* for, which ends where a resource of unknown size does.
 
-    *size* is what it announces. One that begins at byte 0 can be told at its end, see `Take.doubtful`.
+    *size* is what it announces. One that begins at byte 0 can be told at its end, see `Accept.doubtful`.
     """
     if asked.range is None:
         return size is None
     return asked.range.start > 0 and (size is None or size < len(asked.range))
 
 
-def _unsatisfiable(size: int | None, at: Context) -> Verdict:
+def _unsatisfiable(size: int | None, known: Known) -> Verdict:
     """416 never means done: past the end, or that there are no ranges here."""
-    if at.asked.header is None:
+    if known.asked.header is None:
         return Implausible("416 to a request without Range", final=True)
-    if at.known is None and size is not None:
-        if at.asked.range is not None and 0 < at.asked.range.start >= size and not at.asked.inside:
+    if known.identity is None and size is not None:
+        if known.asked.range is not None and 0 < known.asked.range.start >= size and not known.asked.inside:
             return PastEnd(size)
-        if at.asked.suffix is not None and size:
-            return AskInstead(Asked(range=ByteRange(max(0, size - at.asked.suffix), size)))
+        if known.asked.suffix is not None and size:
+            return AskInstead(Asked(range=ByteRange(max(0, size - known.asked.suffix), size)))
     return Retry.IN_ONE_PIECE
 
 
-def _sizes_differ(known: Identity, now: Identity) -> bool:
-    return known.size is not None and now.size is not None and known.size != now.size
+def _sizes_differ(before: Identity, now: Identity) -> bool:
+    return before.size is not None and now.size is not None and before.size != now.size

@@ -1,1 +1,67 @@
-"""One resource being filled into one store by threads. The only folder that knows both `store` and `wire`."""
+"""One resource being filled into one copy, by threads.
+
+May import: everything to its left (core, protocol, plan, archives, store, transport). Nobody else brings `store` and
+`transport` together.
+
+How a transfer goes
+===================
+
+A `Transfer` owns a `State`, which its threads share, and a `Source`: a remote, the approach that its server is asked
+with, and the patience that is left for it.
+
+*Begin.* The transfer probes. One worker sends the first request (there is no HEAD: the answer to the first range
+brings size, validators and bytes at once). `protocol.answers` says what the answer promises by itself,
+`protocol.verdict` holds that against what is known and says what it means, and how to ask from now on. An accepted
+answer opens the copy (`opening`) and begins the ledger; its body serves the first claim.
+
+*Ranges.* A *claim* is a stretch of bytes that one connection fetches. Workers take claims from the ledger, as many
+workers as the patience allows. A body is cut into pieces: missing bytes are written, held bytes are compared, bytes
+just past the claim are kept until the neighbour has arrived. Such an overlap of about 1 KiB is a *seam*. It is
+compared because validators may lie; a difference means that two versions are mixed. *Samples* are held blocks that
+are only compared: nothing is written before they agree. A claim whose connection broke is *orphaned*, and the next
+free worker takes it first.
+
+*Single stream.* A server without ranges, or one whose answers are of several versions, is read in one piece: one
+claim, from byte 0. What passes is kept, what is held is compared on the way. When it breaks, it goes on in the middle
+only where a strong validator proves that both halves are of one version; else it begins at byte 0 again.
+
+*Starting over.* Mixed versions have one of five remedies (`provenance.remedy`). To go from ranges to a stream, or to
+forget everything, the workers *drain*: each leaves at its next look, and the last one takes the step. So nothing of
+the old version is written after the blocks were forgotten, and the record on disk is reset before anything new is
+written.
+
+*End.* `stop` and the first error end a transfer for everybody. What arrived is kept: the checkpointer saves it a last
+time. Bytes that were found to disagree are dropped before that.
+
+The phases are values in `phase`, with the table of their transitions:
+
+    Probing ──> Ranges ──> Draining ──> SingleStream
+       │           │           └──────> Ranges
+       └───────────┴──> SingleStream ──> Draining
+    any of them ──> Stopped | Failed
+
+The order of locks
+==================
+
+A thread that holds one of these may take those below it, never one above. None is held while bytes are awaited from
+the network.
+
+    1. OpenFile._lock, RemoteFile._lock      library: positions and readers of one file
+    2. Session.finishing                     library: one thread at a time writes or removes the record
+    3. Session.lock                          library: which transfer and copy are in use
+    4. Receiver._resetting                   one thread at a time resets a stale record
+    5. State.cond (one guard, two conditions: `cond` for everybody, `unsaved.changed` for the checkpointer)
+    6. LocalCopy._saving                     store: one checkpoint at a time. Never taken with 5 held
+    7. folder lock, between processes        store: the records of one cache folder
+    8. DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own fields, and takes no other
+
+Files
+=====
+
+    phase, provenance, unsaved     values: where a transfer stands, whose bytes it holds, what is not durable yet
+    state                          what the threads share, and the condition that guards it
+    workers, worker, tries         the threads: how many, what each does, how often it tries
+    attempts, opening, receive     one request; the first answer; the body of a believed one
+    checkpoints, digester          threads beside the workers: the record, and a digest of the whole
+    transfer                       the public face
+"""

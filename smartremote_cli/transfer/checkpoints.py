@@ -6,11 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..errors import SmartRemoteError
+from ..errors import SmartRemoteError, bug
 from ..threads import start
-from .state import EVERY_BYTES, State
-
-EVERY_SECONDS = 1.0
+from .state import State
+from .unsaved import INTERVAL_SECONDS
 
 
 class Checkpointer:
@@ -27,39 +26,32 @@ class Checkpointer:
         return start(self._thread)
 
     def finish(self, seconds: float) -> None:
-        """Make the last checkpoint, in so many *seconds*; one that takes longer is abandoned, and the record stands."""
+        """Make the last checkpoint. One that takes longer than *seconds* is abandoned, and the old record stands."""
         with self._state.cond:
             self._ending = True
-            self._state.saving.notify_all()
+            self._state.unsaved.changed.notify_all()
         if self._thread.is_alive():
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        state = self._state
+        state, unsaved = self._state, self._state.unsaved
         last = time.monotonic()
         while True:
             with state.cond:
-                while not self._ending and not self._is_due(last):
-                    state.saving.wait(EVERY_SECONDS if state.dirty else None)
+                while not self._ending and not unsaved.is_due(time.monotonic() - last):
+                    unsaved.changed.wait(INTERVAL_SECONDS if unsaved.count else None)
                 ending = self._ending
-                dirty, state.dirty = state.dirty, 0
-                touched = state.touched
+                count, was_written = unsaved.take()
                 draft = state.draft_record()
             try:
-                if dirty or (ending and touched):  # the last record is to fit the file as it is left
+                if count or (ending and was_written):  # the last record is to fit the file as it is left
                     state.copy.checkpoint(draft)
             except SmartRemoteError as error:
                 self._fail(error)
                 return
-            except Exception as error:  # a defect: it must not end the saving in silence
-                failure = SmartRemoteError("a defect of smartremote", f"{type(error).__name__}: {error}")
-                failure.__cause__ = error
-                self._fail(failure)
+            except Exception as error:  # a bug: it must not end the saving in silence
+                self._fail(bug(error))
                 return
             last = time.monotonic()
             if ending:
                 return
-
-    def _is_due(self, last: float) -> bool:
-        dirty = self._state.dirty
-        return dirty >= EVERY_BYTES or (dirty > 0 and time.monotonic() - last >= EVERY_SECONDS)

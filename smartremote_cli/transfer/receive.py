@@ -1,7 +1,7 @@
 """Receiver: puts the body of a believed answer where it belongs.
 
-What is missing is written; what is held already is compared, and a difference means that versions are mixed.
-Which is which, the ledger says under the guard of `State`; reading, writing and comparing happen outside it.
+What is missing is written. What is held already is compared, and a difference means that versions are mixed. The
+ledger says which is which, under the guard of `State`; reading, writing and comparing happen outside it.
 """
 
 from __future__ import annotations
@@ -18,35 +18,60 @@ from ..plan.patience import SLOWEST
 from ..protocol.digests import of_content
 from ..transport.limiter import Limiter
 from ..transport.response import Response
+from .phase import SingleStream
 from .state import State
 
-# What one read brings at most. Each costs the guard twice and several system calls, and the interpreter's lock for
-# each of them: on a fast link that is what the time goes to. On a slow one reads end sooner, see `sockets`.
+# Bytes that one read brings at most. Each read takes the guard twice and makes several system calls, each of which
+# takes the interpreter's lock: on a fast link that is what the time goes to. 1 GiB over loopback gained nothing from
+# larger buffers and lost 5 to 10 % with smaller ones. On a slow link reads end sooner, see `transport.connection`.
 BUFFER = 4096 * 1024
 
 
 class VersionsMixed(Exception):
-    """Two answers are not of one version. *disputed*: it shows in their bytes, and all of them are in doubt."""
+    """Two answers are not of one version. *in_bytes*: their bytes differ, so that all of them are in doubt."""
 
-    def __init__(self, why: str, *, disputed: bool = False) -> None:
+    def __init__(self, why: str, *, in_bytes: bool = False) -> None:
         super().__init__(why)
-        self.disputed = disputed
+        self.in_bytes = in_bytes
 
 
 class PartOnly(Exception):
     """What came instead of a whole resource may be just the part of it that was asked for."""
 
 
-class Receiver:
-    """Receives for one transfer; *name* is its URL as it may be shown, *timeout* is in seconds."""
+class _Pace:
+    """Whether a body comes fast enough to count as progress; one that does not is a failed attempt."""
 
-    def __init__(self, state: State, name: str, limiter: Limiter | None, timeout: float) -> None:
-        self._state = state
+    def __init__(self, name: str, timeout: float) -> None:
         self._name = name
+        self._window = 2 * timeout  # seconds, as long as the contract allows a connection to crawl
+        self._begin(time.monotonic())
+
+    def _begin(self, now: float) -> None:
+        self._since, self._count = now, 0
+
+    def add(self, count: int) -> None:
+        """Note *count* bytes more. Raises `AttemptFailed` when too few came in the last window."""
+        self._count += count
+        now = time.monotonic()
+        elapsed = now - self._since
+        if elapsed > self._window:
+            if self._count < SLOWEST * elapsed:
+                why = f"only {self._count} bytes in {elapsed:.0f} s"
+                raise AttemptFailed(self._name, why, stalled=True)
+            self._begin(now)
+
+
+class Receiver:
+    """Receives for one transfer; *limiter* slows all of it down, *timeout* is in seconds."""
+
+    def __init__(self, state: State, limiter: Limiter | None, timeout: float) -> None:
+        self._state = state
+        self._name = state.source.remote.name
         self._limiter = limiter
         self._timeout = timeout
         self._own = threading.local()  # a buffer, for all the answers that a thread takes
-        self._renouncing = threading.Lock()  # nobody writes before the record says that nothing is held
+        self._resetting = threading.Lock()  # writing waits until the record says that nothing is held
 
     def receive(
         self, claim: Claim, response: Response, offset: int, stop: int | None, doubtful: int | None = None
@@ -57,31 +82,26 @@ class Receiver:
         is held, `ChecksumError` when the answer's digest is not that of its content, `PartOnly` when it ends
         after *doubtful* bytes.
         """
-        self._renounce()
+        self._reset_stale_record()
         digest = of_content(response.headers)
         hasher = digest.hasher() if digest is not None else None
         view = self._buffer(BUFFER if stop is None else min(BUFFER, stop - offset))
         start = offset
-        since, slow = time.monotonic(), 0
+        pace = None if self._limiter is not None else _Pace(self._name, self._timeout)
         while stop is None or offset < stop:
             count = self._read(response, view if stop is None else view[: stop - offset])
             if not count:
                 break
-            if self._state.is_leaving and not self._state.stopping:
+            if self._state.is_leaving and not self._state.is_stopped:
                 return True  # what came before a stop is kept
             if hasher is not None:
                 hasher.update(view[:count])
             enough = self._place(claim, offset, view[:count], stop, overrules=start == 0)
             offset += count
-            if enough or self._state.stopping:
+            if enough or self._state.is_stopped:
                 return True
-            slow += count
-            now = time.monotonic()
-            if self._limiter is None and now - since > 2 * self._timeout:
-                if slow < SLOWEST * (now - since):
-                    why = f"only {slow} bytes in {now - since:.0f} s"
-                    raise AttemptFailed(self._name, why, stalled=True)
-                since, slow = now, 0
+            if pace is not None:
+                pace.add(count)
         response.finish()
         if digest is not None and hasher is not None and not digest.fits(hasher):
             self._take_back(claim, start)
@@ -113,8 +133,8 @@ class Receiver:
     ) -> bool:
         """Write, compare or keep *data*, which begins at *offset*, and account for it.
 
-        Returns whether nothing of what is still to come, up to *stop*, is of use. The guard is taken twice, for
-        every thread's every buffer wants it.
+        Returns whether nothing that is still to come, up to *stop*, is needed. It takes the guard twice, for all
+        threads want it for each of their buffers.
         """
         state = self._state
         ledger, copy = state.ledger, state.copy
@@ -132,12 +152,21 @@ class Receiver:
                     waits = ledger.keep(part.start, bytes(piece))
                 if not waits:
                     self._compare(claim, part, piece, overrules=False)
-        end = offset + len(data)
+        return self._account(claim, offset + len(data), len(data), stop)
+
+    def _account(self, claim: Claim, end: int, count: int, stop: int | None) -> bool:
+        """Note that *count* bytes up to *end* are in place; return whether nothing more of the body is needed.
+
+        Kept seams that are due are compared before: bytes that disagree with their neighbour must not be held, nor
+        read by anybody.
+        """
+        state = self._state
+        assert state.ledger is not None
         while True:
-            with state.cond:  # what disagrees with its neighbour is not to be held, nor read by anybody
-                due = ledger.due(claim, min(end, claim.stop))
-                if not due:
-                    due = self._note(claim, end, len(data))
+            with state.cond:
+                due = state.ledger.due(claim, min(end, claim.stop))
+                if not due:  # nor can a seam become due before the claim's progress is noted
+                    due = self._note(claim, end, count)
                     enough = self._is_enough(claim, end, stop)
                     break
             self._compare_seams(due)
@@ -145,7 +174,7 @@ class Receiver:
         return enough
 
     def _is_enough(self, claim: Claim, offset: int, stop: int | None) -> bool:
-        """Return whether nothing that comes after *offset* is of use. The guard is held."""
+        """Return whether nothing that comes after *offset* is needed. The guard is held."""
         state = self._state
         assert state.ledger is not None
         if stop is None:  # only its end says how long it is
@@ -155,7 +184,7 @@ class Receiver:
                 state.dispute()
                 raise RemoteChangedError(self._name, why)
             return False
-        if offset == stop or state.streaming or not state.ledger.is_finished(claim):
+        if offset == stop or state.is_streaming or not state.ledger.is_finished(claim):
             return False
         return not claim.is_done or offset >= claim.stop + planner.SEAM
 
@@ -163,21 +192,15 @@ class Receiver:
         """Account for arrived bytes; return the kept seams that can be compared now. The guard is held."""
         state = self._state
         assert state.ledger is not None
-        if state.disputed:
+        if state.provenance.disputed:
             return []
         before = claim.position
         gained, due = state.ledger.arrived(claim, min(offset, claim.stop))
         claim.received += count
-        state.touched = True
-        if claim.sample:
-            pass  # nothing new
-        elif not state.streaming:
-            state.patience.arrived += claim.position - before
-        elif claim.position > state.furthest:
-            state.patience.arrived += claim.position - state.furthest
-            state.furthest = claim.position
+        state.unsaved.was_written = True
+        state.note_progress(claim, before)
         if gained:
-            state.soil(gained)
+            state.unsaved.add(gained)
         if claim.is_done or any(state.is_satisfied(wanted) for wanted in state.awaited):
             state.cond.notify_all()  # not at every buffer: to wake a thread costs more than to account for one
         return due
@@ -186,24 +209,24 @@ class Receiver:
         for at, kept in due:
             part = ByteRange(at, at + len(kept))
             if self._differs(part, memoryview(kept)):
-                raise VersionsMixed(_not_those(part), disputed=True)
+                raise VersionsMixed(_difference(part), in_bytes=True)
 
     def _compare(self, claim: Claim, part: ByteRange, data: memoryview, *, overrules: bool) -> None:
         """Compare arrived bytes with held ones; a difference means that versions are mixed.
 
-        An answer that *overrules* began at byte 0 and goes on to the end: what it contradicts is not held.
+        An answer that *overrules* began at byte 0 and goes on to the end: what it contradicts is not held any more.
         """
         state = self._state
         if not self._differs(part, data):
             return
-        why = _not_those(part)
+        why = _difference(part)
         assert state.opened is not None and state.ledger is not None
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
         with state.cond:
-            if not state.streaming or state.is_strict or not overrules:
-                raise VersionsMixed(why, disputed=True)
-            self._forget(ByteRange(part.start, MAX_SIZE))
+            if not state.is_streaming or state.is_strict or not overrules:
+                raise VersionsMixed(why, in_bytes=True)
+            state.forget(ByteRange(part.start, MAX_SIZE))
             claim.position = min(claim.position, part.start)
             draft = state.draft_record()
         state.copy.checkpoint(draft)
@@ -221,29 +244,23 @@ class Receiver:
         return self._differs(first, data[: len(first)]) or self._differs(rest, data[len(first) :])
 
     def _take_back(self, claim: Claim, start: int) -> None:
-        """Hold nothing any more that an answer from *start* on has brought for *claim*."""
+        """Forget what an answer from *start* on has brought for *claim*."""
         state = self._state
         with state.cond:
             start = max(start, claim.origin)
             if claim.sample or start >= claim.position:
                 return
-            self._forget(ByteRange(start, claim.position))
+            state.forget(ByteRange(start, claim.position))
             claim.position = start
-            state.soil(1)
+            state.unsaved.add(1)
 
-    def _forget(self, part: ByteRange) -> None:
-        """Mark every block that *part* touches as missing. The guard is held."""
-        state = self._state
-        state.copy.blocks.forget(part)
-        state.before = state.before & state.copy.blocks.bits
-
-    def _renounce(self) -> None:
+    def _reset_stale_record(self) -> None:
         """After a start over, have the record say that nothing is held, before anything is written anew."""
         state = self._state
-        with self._renouncing:
+        with self._resetting:
             with state.cond:
-                renounced, state.renounced = state.renounced, False
-                draft = state.draft_record() if renounced else None
+                is_stale, state.provenance.record_is_stale = state.provenance.record_is_stale, False
+                draft = state.draft_record() if is_stale else None
             if draft is not None:
                 state.copy.reset(draft)
 
@@ -253,7 +270,8 @@ class Receiver:
         with state.cond:
             assert state.identity is not None and state.ledger is not None
             known = state.identity.size
-            if known is not None and size < known and not state.framed:
+            is_framed = (state.stream or SingleStream()).framed
+            if known is not None and size < known and not is_framed:
                 raise AttemptFailed(
                     self._name, f"the connection ended {known - size} bytes before the body did"
                 )
@@ -261,19 +279,19 @@ class Receiver:
                 why = f"the resource changed: {size} bytes came, where there were {known}"
                 state.dispute()
                 raise RemoteChangedError(self._name, why)
-            if not state.framed and known is None and not state.policy.digest_decides:
+            if not is_framed and known is None and not state.policy.digest_decides:
                 raise UnbelievableError(
                     self._name,
-                    "the server announces no length, so that nothing tells a whole body from a broken one",
+                    "the server sends no length, so a truncated download would go unnoticed",
                     hint="give --checksum ALG:HEX to have it checked",
                 )
             state.adopt(state.identity.sized(size), claim)
             if size % BLOCK:  # the others were held as they came, and some may have been let go of since
                 state.ledger.blocks.hold(ByteRange(size // BLOCK * BLOCK, size))
             claim.stop = claim.position = size
-            state.soil(1)
+            state.unsaved.add(1)
             state.cond.notify_all()
 
 
-def _not_those(part: ByteRange) -> str:
-    return f"bytes {part.start} to {part.stop - 1} are not the ones that are held"
+def _difference(part: ByteRange) -> str:
+    return f"its content differs (first difference in bytes {part.start}-{part.stop - 1})"

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
+from ..core.blocks import MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import SmartRemoteError
 from ..plan import planner
 from ..plan.ledger import Claim, Ledger
 from ..plan.patience import Patience
-from ..protocol.answers import Asked
+from ..protocol.approach import Approach
 from ..protocol.digests import Digest
 from ..protocol.identity import Identity, Match
 from ..store.copies import Copy, Opened, RecordDraft
+from ..transport.remote import Remote
 from ..transport.response import Response
-
-# So many bytes of new blocks, and they are made durable before their time.
-EVERY_BYTES = 64 * planner.MIB
+from .phase import (
+    Draining,
+    Failed,
+    Mode,
+    Phase,
+    Probing,
+    SingleStream,
+    Stopped,
+    drained,
+    draining_of,
+    interrupted,
+    may_follow,
+    mode_of,
+    with_mode,
+)
+from .provenance import Provenance
+from .unsaved import Unsaved
 
 
 class Policy(NamedTuple):
     """How hard to try. *retries* are failures in a row without progress; *digest_decides* allows to start over.
 
-    Without *share*, each want is one request of its own.
+    Without *share*, each request of a reader goes to one connection.
     """
 
     connections: int = 8
@@ -37,66 +53,85 @@ class Policy(NamedTuple):
     pause: Callable[[int, float], float] = planner.pause
 
 
+@dataclass(slots=True)
+class Source:
+    """Where the bytes come from: one URL, how its server is asked, and how patient the transfer is with it."""
+
+    remote: Remote
+    approach: Approach
+    patience: Patience
+
+
 class State:
     """Everything below is guarded by `cond`, which is notified when any of it changes for others."""
 
-    def __init__(self, first: Asked, condition: dict[str, str], patience: Patience, policy: Policy) -> None:
+    def __init__(self, source: Source, policy: Policy) -> None:
         guard = threading.RLock()
         self.cond = threading.Condition(guard)
-        self.saving = threading.Condition(guard)  # for who makes progress durable, and nobody else
-        # What threads wait for: they are woken when it is here, not before.
-        self.awaited: list[ByteRange] = []
-        self.first = first
-        self.condition = condition
-        self.patience = patience
+        self.source = source
         self.policy = policy
-        self.threads: dict[threading.Thread, Response | None] = {}
-        # What is known of the resource
+        self.phase: Phase = Probing()
+        self.workers: dict[threading.Thread, Response | None] = {}
+        self.awaited: list[
+            ByteRange
+        ] = []  # what threads wait for: they are woken when it is here, not before
+        self.early_demand: list[ByteRange] = []  # from before there was a ledger
         self.opened: Opened | None = None
         self.identity: Identity | None = None
         self.ledger: Ledger | None = None
-        self.early_demand: list[ByteRange] = []  # from before there was a ledger
-        self.probing = False
-        self.meeting: Claim | None = None  # the first answer's, which is compared with what was held before
-        self.exposed = False  # somebody has read held bytes: they must not change any more
-        self.framed = True
-        # How it is asked for
-        self.precondition = True
-        self.again = False  # the last answer was asked for once more, without a condition
-        self.implausible = 0
-        self.unconfirmed_size: int | None = None  # the size that a refused answer named
+        self.first_claim: Claim | None = (
+            None  # the first answer's, which is compared with what was held before
+        )
+        self.provenance = Provenance()
+        self.unsaved = Unsaved(guard)
         self.digests: set[Digest] = set()  # of the whole resource, as answers gave them
-        self.streaming = False
-        self.stream_resumes = True  # a broken stream is asked for from where it broke
-        self.stream_identity: Identity | None = None
-        self.stash: Response | None = None  # an answer that turned out to be the whole resource
-        self.furthest = 0  # where the stream has been: what it passes again is no progress
-        self.before = BitMap()  # what was held before this run
-        self.disputed = False  # what came in this run is not held any more
-        self.renounced = False  # nothing is held any more, and the record on disk does not say so yet
+        self.carried_response: Response | None = None  # an answer that turned out to be the whole resource
         self.restarts = 0
-        # How it ends
-        self.barrier: Callable[[], None] | None = None  # every worker leaves, and the last one calls it
-        self.error: SmartRemoteError | None = None
-        self.stopping = False
-        self.dirty = 0  # bytes of blocks that no checkpoint has seen
-        self.touched = False  # something was written that no checkpoint has seen
+
+    # Questions
+
+    @property
+    def patience(self) -> Patience:
+        return self.source.patience
+
+    @property
+    def mode(self) -> Mode:
+        return mode_of(self.phase)
+
+    @property
+    def stream(self) -> SingleStream | None:
+        """The single stream that everything is read from, None where ranges are fetched."""
+        mode = self.mode
+        return mode if isinstance(mode, SingleStream) else None
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether requests ask for everything in one piece."""
+        return isinstance(self.mode, SingleStream) or self.mode == Probing(whole=True)
+
+    @property
+    def is_over(self) -> bool:
+        return isinstance(self.phase, Stopped | Failed)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether someone has ended it; a worker that holds arrived bytes still writes them."""
+        return isinstance(self.phase, Stopped)
 
     @property
     def is_leaving(self) -> bool:
-        return self.stopping or self.error is not None or self.barrier is not None
+        """Whether workers are to leave: the transfer is over, or about to go on in another way."""
+        return isinstance(self.phase, Draining | Stopped | Failed)
 
     @property
-    def asks_from_start(self) -> bool:
-        """Whether nothing is known yet, and the first request is for the first bytes: all may as well come at once."""
-        first = self.first.range
-        return self.ledger is None and first is not None and not first.start and not self.first.inside
+    def error(self) -> SmartRemoteError | None:
+        return self.phase.error if isinstance(self.phase, Failed) else None
 
     @property
     def is_strict(self) -> bool:
-        """Whether held bytes must not change: they are an earlier run's, or somebody has read them."""
-        resumed = self.opened is not None and self.opened.resumed
-        return (resumed and not self.policy.digest_decides) or self.exposed
+        """Whether held bytes must not change: they are an earlier download's, or a reader has seen them."""
+        resumed = self.provenance.resumed and not self.policy.digest_decides
+        return resumed or self.provenance.exposed
 
     @property
     def copy(self) -> Copy:
@@ -105,7 +140,7 @@ class State:
 
     @property
     def todo(self) -> int:
-        """How many bytes there are to bring or compare, roughly."""
+        """How many bytes there are to fetch or compare, roughly."""
         if self.ledger is None:
             return 1
         if self.ledger.samples:
@@ -116,103 +151,149 @@ class State:
     def demand(self) -> list[ByteRange]:
         return self.early_demand if self.ledger is None else self.ledger.demand
 
-    def begin(self, opened: Opened, identity: Identity) -> Ledger:
-        """Take the first answer's copy and identity as what this transfer is about."""
-        self.opened = opened
-        self.identity = identity
-        self.before = opened.copy.blocks.bits
-        self.ledger = Ledger(opened.copy.blocks, self.policy.share)
-        self.ledger.demand, self.early_demand = self.early_demand, []
-        self.patience.arrived += 1
-        self.patience.welcome()
-        return self.ledger
-
-    def drop_conditions(self) -> None:
-        """Ask without conditions from here on."""
-        self.precondition, self.condition = False, {}
-        self.first = self.first._replace(conditional=False)
-
-    def drop_suffix(self) -> None:
-        """Ask for the first bytes instead of the last, as long as nothing is known; they bring the size as well."""
-        if self.ledger is None and self.first.suffix is not None:
-            self.first = self.first._replace(range=ByteRange(0, BLOCK), suffix=None)
-
-    def share_among(self, connections: int) -> None:
-        """Divide what is wanted among up to so many *connections*."""
-        self.policy = self.policy._replace(share=True, connections=connections)
-        self.patience.most = self.patience.limit = connections
-        if self.ledger is not None:
-            self.ledger.share = True
-
-    def adopt(self, identity: Identity, claim: Claim) -> None:
-        """Take the stream's *identity* as the resource's; *claim* is the whole of it."""
-        assert self.ledger is not None and self.identity is not None
-        if (
-            self.identity.compare(identity) is Match.DIFFERENT
-        ):  # what is held must not be recorded as of this version
-            self.copy.blocks.clear()
-            self.renounced = True
-        self.identity = identity.sized(self.identity.size if identity.size is None else identity.size)
-        self.copy.settle(self.identity)
-        self.ledger.blocks = self.copy.blocks
-        claim.stop = self.copy.blocks.size
-
     def is_satisfied(self, wanted: ByteRange) -> bool:
-        """Return whether every byte of *wanted* can be read, and whatever had to be compared was."""
-        if self.ledger is None or self.barrier is not None or self.ledger.samples or self.ledger.samples_open:
+        """Return whether every byte of *wanted* can be read, and everything that had to be compared was."""
+        ledger, first = self.ledger, self.first_claim
+        if ledger is None or draining_of(self.phase) is not None or ledger.samples or ledger.samples_open:
             return False
         if self.identity is not None and self.identity.size is None and wanted.stop >= MAX_SIZE:
             return False
-        first = self.meeting
-        if first is not None and first in self.ledger.claims and first.position == first.origin:
+        if first is not None and first in ledger.claims and first.position == first.origin:
             return False
-        return self.ledger.satisfied(wanted) and not self.ledger.is_in_doubt(wanted)
-
-    def draft_record(self) -> RecordDraft:
-        """Return what is written, to be recorded."""
-        self.touched = False
-        return self.copy.draft_record()._replace(compared=self._is_compared)
+        return ledger.satisfied(wanted) and not ledger.is_in_doubt(wanted)
 
     @property
     def _is_compared(self) -> bool:
         """Whether what an earlier run held was compared as far as it had to be: a stream compares all of it."""
         if self.ledger is None or self.ledger.samples or self.ledger.samples_open:
             return False
-        return not (self.streaming and self.before) or (
-            self.copy.blocks.is_complete and not self.ledger.claims
-        )
+        if not (self.is_streaming and self.provenance.at_start):
+            return True
+        return self.copy.blocks.is_complete and not self.ledger.claims
 
-    def soil(self, count: int) -> None:
-        """Note that *count* bytes more are to be made durable, and wake who does that when it is time."""
-        if not self.dirty or self.dirty + count >= EVERY_BYTES:
-            self.saving.notify()
-        self.dirty += count
+    # From phase to phase
 
-    def dispute(self) -> None:
-        """Hold nothing that came in this run: two of its answers are not of one version, or it and an earlier run."""
-        self.disputed = True
-        blocks = self.copy.blocks
-        for gap in BlockMap.fitting(blocks.size, blocks.bits & self.before).missing():
-            blocks.forget(gap)
-        self.soil(1)
+    def go_on_in(self, mode: Mode) -> None:
+        """Fetch in *mode* from here on. A transfer that is over, or draining, stays so."""
+        _check_transition(self.mode, mode)
+        self.phase = with_mode(self.phase, mode)
 
-    def begin_stream(self) -> None:
-        """From here on everything is one claim, from byte 0; what is held will be compared. A barrier."""
-        self.streaming = True
-        if self.ledger is not None:
+    def drain(self, then: Mode, *, forgets: bool = False) -> None:
+        """Have the workers leave, and the last one go on in *then*; with *forgets*, every held block is dropped."""
+        draining = Draining(self.mode, then, forgets)
+        _check_transition(self.mode, draining)
+        self.phase = interrupted(self.phase, draining)
+        self.cond.notify_all()
+
+    def finish_draining(self) -> None:
+        """Do what the last worker has to do when all of them were to leave; nothing where they were not."""
+        draining = draining_of(self.phase)
+        if draining is None:
+            return
+        _check_transition(draining, draining.then)
+        self.phase = drained(self.phase)
+        if draining.forgets:
+            self.forget_all()
+        if self.ledger is not None and isinstance(draining.then, SingleStream):
             self.ledger.switch_to_single_stream()
 
-    def begin_anew(self) -> None:
-        """Forget every block, and fetch what is wanted anew. A barrier."""
+    def end(self, error: SmartRemoteError | None = None) -> None:
+        """Stop, or fail with *error*. A transfer that is over already stays as it is."""
+        phase = self.phase
+        if not isinstance(phase, Stopped | Failed):
+            self.phase = Stopped(phase) if error is None else Failed(error, phase)
+            _check_transition(phase, self.phase)
+        self.cond.notify_all()
+
+    def read_from_start(self) -> None:
+        """Ask for a stream that breaks from byte 0, never for how it goes on."""
+        stream = self.stream
+        if stream is not None:
+            self.go_on_in(replace(stream, resumes=False))
+
+    def fresh_stream(self) -> SingleStream:
+        """Return the stream that reads everything once more; it resumes in the middle where this one may."""
+        stream = self.stream
+        return SingleStream(resumes=stream is None or stream.resumes)
+
+    # What is held
+
+    def begin(self, opened: Opened, identity: Identity, mode: Mode) -> Ledger:
+        """Take the first answer's copy and identity as what this transfer is about, and go on in *mode*."""
+        self.opened = opened
+        self.identity = identity
+        self.provenance = Provenance(opened.copy.blocks.bits, opened.resumed)
+        self.ledger = Ledger(opened.copy.blocks, self.policy.share)
+        self.ledger.demand, self.early_demand = self.early_demand, []
+        self.go_on_in(mode)
+        self.patience.arrived += 1
+        self.patience.welcome()
+        return self.ledger
+
+    def begin_whole(self, identity: Identity, framed: bool, claim: Claim) -> None:
+        """Read the stream whose answer gave *identity*; *claim* is all of it, and *framed* tells its end apart."""
+        stream = self.stream or SingleStream()
+        self.go_on_in(replace(stream, identity=identity, framed=framed))
+        assert self.identity is not None
+        if not self.is_strict or self.identity.size is None:
+            self.adopt(identity, claim)
+
+    def adopt(self, identity: Identity, claim: Claim) -> None:
+        """Take the stream's *identity* as the resource's; *claim* is the whole of it."""
+        assert self.ledger is not None and self.identity is not None
+        if self.identity.compare(identity) is Match.DIFFERENT:
+            self.copy.blocks.clear()  # what is held must not be recorded as of this version
+            self.provenance.record_is_stale = True
+        self.identity = identity.sized(self.identity.size if identity.size is None else identity.size)
+        self.copy.settle(self.identity)
+        self.ledger.blocks = self.copy.blocks
+        claim.stop = self.copy.blocks.size
+
+    def share_among(self, connections: int) -> None:
+        """Divide what is wanted among up to *connections* connections."""
+        self.policy = self.policy._replace(share=True, connections=connections)
+        self.patience.most = self.patience.limit = connections
+        if self.ledger is not None:
+            self.ledger.share = True
+
+    def note_progress(self, claim: Claim, before: int) -> None:
+        """Renew the patience by the bytes of *claim* from *before* on; a stream's only beyond what it reached once."""
+        stream, position = self.stream, claim.position
+        if claim.sample:
+            return
+        if stream is None:
+            self.patience.arrived += position - before
+        elif position > stream.furthest:
+            self.patience.arrived += position - stream.furthest
+            self.go_on_in(replace(stream, furthest=position))
+
+    def dispute(self) -> None:
+        """Hold nothing that came in this run: two answers disagree, with each other or with an earlier run."""
+        self.provenance.disputed = True
+        blocks = self.copy.blocks
+        for gap in BlockMap.fitting(blocks.size, blocks.bits & self.provenance.at_start).missing():
+            blocks.forget(gap)
+        self.unsaved.add(1)
+
+    def forget(self, part: ByteRange) -> None:
+        """Mark every block that *part* touches as missing."""
+        self.copy.blocks.forget(part)
+        self.provenance.at_start = self.provenance.at_start & self.copy.blocks.bits
+
+    def forget_all(self) -> None:
+        """Forget every block, claim and digest; the record on disk is reset before anything is written anew."""
         assert self.ledger is not None
         self.ledger.drop_all()
-        self.before = BitMap()
         self.digests.clear()
-        self.renounced = True
+        self.provenance.at_start = BitMap()
+        self.provenance.record_is_stale = True
 
-    def start_over(self) -> None:
-        """Forget every block: everything is fetched anew, in one piece. A barrier."""
-        self.begin_anew()
-        self.streaming = True
-        self.stream_identity = None
-        self.furthest = 0
+    def draft_record(self) -> RecordDraft:
+        """Return what is written by now, for the caller to record."""
+        self.unsaved.was_written = False
+        return self.copy.draft_record()._replace(compared=self._is_compared)
+
+
+def _check_transition(now: Phase, then: Phase) -> None:
+    if not may_follow(now, then):
+        raise AssertionError(f"no transition leads from {now} to {then}")

@@ -1,9 +1,6 @@
 """Transfer: one resource being filled into one copy, by threads, behind one verb: `ensure`.
 
-Strategy: the first ranged GET is also the probe; its answer opens the copy, and its bytes are kept. Workers
-(`fetch`) then take claims from the ledger, each over its own connection, as many as have proved useful
-(`patience`). What an answer promises is held against what is known (`verdict`) before a byte of it is written.
-A server without ranges, or whose answers are not of one version, is read in one piece.
+The package's README (`transfer/__init__.py`) tells how a transfer goes. Here are its public verbs and questions.
 """
 
 from __future__ import annotations
@@ -11,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import threading
 import time
+from collections.abc import Mapping
 
 from ..core.blocks import BLOCK, MAX_SIZE
 from ..core.ranges import ByteRange
@@ -20,22 +17,23 @@ from ..errors import ClosedError, LocalError
 from ..events import Listener, ignore
 from ..plan.patience import Patience
 from ..protocol.answers import Asked
+from ..protocol.approach import Approach
 from ..protocol.digests import Digest
 from ..protocol.identity import Identity
 from ..store.copies import Copy
-from ..threads import start
 from ..transport.limiter import Limiter
 from ..transport.remote import Remote
-from .attempts import Opener
+from .attempts import Attempts
 from .checkpoints import Checkpointer
-from .state import Policy, State
-from .worker import Fetcher
+from .opening import Opener, Opening
+from .receive import Receiver
+from .state import Policy, Source, State
+from .worker import Worker
+from .workers import POLL_INTERVAL_SECONDS, Workers
 
-# A stop waits so long for its threads and the last checkpoint: with start and exit it stays within a second.
-LAST_WORD = 0.6
-
-# Waiters look up this often: nobody wakes the main thread for a signal that the system gave to another thread.
-_LOOK = 0.1
+# A stop waits this long for its threads and the last checkpoint: with start and exit it stays within the second that
+# the contract promises after a signal.
+SHUTDOWN_TIMEOUT_SECONDS = 0.6
 
 
 class Transfer:
@@ -49,7 +47,7 @@ class Transfer:
         policy: Policy | None = None,
         listener: Listener = ignore,
         limiter: Limiter | None = None,
-        condition: dict[str, str] | None = None,
+        condition: Mapping[str, str] | None = None,
     ) -> None:
         """Prepare to ask for *first*, with *condition* headers where a cached copy may only need confirming."""
         policy = policy or Policy()
@@ -59,11 +57,14 @@ class Transfer:
             policy.connections, policy.retries, timeout, time.monotonic(), policy.pause, cores
         )
         self.remote = remote
-        self._state = State(first, dict(condition or {}), patience, policy)
-        self._fetcher = Fetcher(
-            self._state, remote, opener, listener, limiter, self._kick, self._start_checkpoints
-        )
+        self._state = state = State(Source(remote, Approach(first, condition or {}), patience), policy)
+        self._workers = workers = Workers(state, lambda: self._worker.serve())
+        opening = Opening(state, workers, opener, listener, self._start_checkpoints)
+        attempts = Attempts(state, workers, opening, listener, Receiver(state, limiter, timeout))
+        self._worker = Worker(state, workers, attempts, listener)
         self._checkpoints: Checkpointer | None = None
+
+    # Questions
 
     @property
     def identity(self) -> Identity | None:
@@ -89,10 +90,10 @@ class Transfer:
         state = self._state
         with state.cond:
             if state.ledger is None:
-                return 0, None, len(state.threads)
+                return 0, None, len(state.workers)
             open_blocks = [c.position % BLOCK for c in state.ledger.claims if not c.sample and not c.is_done]
             present = state.ledger.blocks.bytes_held + sum(open_blocks)
-            busy = sum(response is not None for response in state.threads.values())
+            busy = sum(response is not None for response in state.workers.values())
             size = self.size
             return (present if size is None else min(present, size)), size, busy
 
@@ -107,14 +108,43 @@ class Transfer:
             stretches = [(first, max(stop, first + 1)) for first, stop in itertools.pairwise(edges)]
             return tuple(blocks.held_in(first, stop) / (stop - first) for first, stop in stretches)
 
+    def reach(self, start: int) -> tuple[object, int]:
+        """Return how far the bytes from *start* on are held, and a mark that stays equal while none is dropped."""
+        with self._state.cond:
+            blocks = self.copy.blocks
+            return (blocks, blocks.losses), blocks.reach(start)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has failed or was stopped; another may be begun on the same copy."""
+        return self._state.is_over
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte is held and compared."""
+        state = self._state
+        with state.cond:
+            if state.ledger is None or state.ledger.claims or self.size is None:
+                return False
+            return state.error is None and state.is_satisfied(ByteRange(0, MAX_SIZE))
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether a single stream has brought everything that is requested by now, and more."""
+        state = self._state
+        with state.cond:
+            return state.stream is not None and state.ledger is not None and not state.ledger.missing_wanted()
+
+    # Verbs
+
     def open(self) -> Identity:
         """Wait for the first believed answer, asking if need be, and return what it said."""
         state = self._state
         with state.cond:
             while state.identity is None or state.ledger is None:
                 self._check()
-                self._kick()
-                state.cond.wait(_LOOK)
+                self._workers.start_one()
+                state.cond.wait(POLL_INTERVAL_SECONDS)
             return state.identity
 
     def ensure(self, wanted: ByteRange | None = None) -> None:
@@ -122,24 +152,24 @@ class Transfer:
 
         Raises the error that ended the transfer; what had arrived by then is kept.
         """
-        want = wanted or ByteRange(0, MAX_SIZE)
-        self.request(want, first=True)
+        asked = wanted or ByteRange(0, MAX_SIZE)
+        self.request(asked, first=True)
         try:
-            self.wait(want)
+            self.wait(asked)
             state = self._state
             with state.cond:
                 while wanted is None and not self.is_complete:
                     self._check()  # the last bytes are here, but maybe not yet the seams after them
-                    self._kick()
-                    state.cond.wait(_LOOK)
+                    self._workers.start_one()
+                    state.cond.wait(POLL_INTERVAL_SECONDS)
         finally:
-            self.cancel(want)
+            self.cancel(asked)
 
     def wait(self, wanted: ByteRange, seconds: float | None = None) -> bool:
         """Wait until every byte of *wanted* is held, up to *seconds*; return whether it is. Raises as `ensure` does.
 
-        What no `request` covers is wanted for as long as this waits. Without sharing, so is what one covers, for
-        another reader may take that back.
+        It requests what no `request` covers for as long as it waits. Without sharing it requests *wanted* in any case,
+        because another reader may cancel a request that covers it.
         """
         state = self._state
         deadline = None if seconds is None else time.monotonic() + seconds
@@ -149,15 +179,15 @@ class Transfer:
             try:
                 while not state.is_satisfied(wanted):
                     self._check()
-                    covered = any(want.contains(wanted) for want in state.demand)
+                    covered = any(asked.contains(wanted) for asked in state.demand)
                     if not own and not (covered and state.policy.share):
                         state.demand.insert(len(state.demand) if covered else 0, wanted)
                         own = True
-                    self._kick()
-                    left = _LOOK if deadline is None else min(_LOOK, deadline - time.monotonic())
+                    self._workers.start_one()
+                    left = POLL_INTERVAL_SECONDS if deadline is None else deadline - time.monotonic()
                     if left <= 0:
                         return False
-                    state.cond.wait(left)
+                    state.cond.wait(min(left, POLL_INTERVAL_SECONDS))
                 return True
             finally:
                 state.awaited.remove(wanted)
@@ -165,33 +195,33 @@ class Transfer:
                     self.cancel(wanted)
 
     def request(self, wanted: ByteRange, *, first: bool = False) -> None:
-        """Have *wanted* fetched without waiting for it: after what is wanted already, or *first*."""
+        """Fetch *wanted* without waiting for it: after everything that was requested before, or *first*."""
         with self._state.cond:
             self._state.demand.insert(0 if first else len(self._state.demand), wanted)
-            self._kick()
-            self._state.cond.notify_all()  # connections that look for work
+            self._workers.start_one()
+            self._state.cond.notify_all()  # wakes workers that look for work
 
     def cancel(self, wanted: ByteRange, *, cut: bool = False) -> None:
-        """Take back one `request`. What is in flight still arrives, unless it is to be *cut* short."""
+        """Take back one `request`. What is in flight still arrives, unless *cut* says to cut it short."""
         state = self._state
         with state.cond:
             with contextlib.suppress(ValueError):
                 state.demand.remove(wanted)
             if cut and state.ledger is not None:
                 state.ledger.cut_short(wanted)
-                state.cond.notify_all()  # whoever waits for what was to be brought along
+                state.cond.notify_all()  # wakes threads that wait for bytes that this request would have fetched
 
     def share(self, connections: int) -> None:
-        """From here on, divide what is wanted among up to so many *connections*."""
+        """Divide what is wanted among up to *connections* connections from here on."""
         with self._state.cond:
             self._state.share_among(connections)
 
     def try_expose(self, wanted: ByteRange) -> bool:
-        """Return whether *wanted* may be read from the copy at once; if so, its bytes must not change any more."""
+        """Return whether *wanted* may be read from the copy now. From then on held bytes must not change."""
         with self._state.cond:
             if self._state.ledger is None or not self._state.is_satisfied(wanted):
                 return False
-            self._state.exposed = True
+            self._state.provenance.exposed = True
             return True
 
     def read(self, wanted: ByteRange) -> bytes:
@@ -204,12 +234,6 @@ class Transfer:
                 return b""
             wanted = ByteRange(wanted.start, min(wanted.stop, self.size))
         return self.copy.read(wanted)
-
-    def reach(self, start: int) -> tuple[object, int]:
-        """Return how far the bytes from *start* on are held, and a mark that stays equal while none is dropped."""
-        with self._state.cond:
-            blocks = self.copy.blocks
-            return (blocks, blocks.losses), blocks.reach(start)
 
     def let_go(self, done: ByteRange) -> None:
         """Drop the blocks of a copy in memory up to the end of *done*, which was read.
@@ -251,13 +275,8 @@ class Transfer:
         self.copy.checkpoint(draft)
         return True
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it has failed or was stopped; another may be begun on the same copy."""
-        return self._state.error is not None or self._state.stopping
-
     def completes(self, seconds: float) -> bool:
-        """Return `is_complete`; where all is held, wait so many *seconds* for those who have just brought it."""
+        """Return `is_complete`; where every block is held, wait up to *seconds* for its workers to finish."""
         state = self._state
         deadline = time.monotonic() + seconds
         with state.cond:
@@ -268,87 +287,38 @@ class Transfer:
                 state.cond.wait(left)
             return self.is_complete
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether every byte is held and compared."""
-        state = self._state
-        with state.cond:
-            if state.ledger is None or state.ledger.claims or self.size is None:
-                return False
-            return state.error is None and state.is_satisfied(ByteRange(0, MAX_SIZE))
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether everything is read in one piece, and more is here than anybody wants by now."""
-        state = self._state
-        with state.cond:
-            return state.streaming and state.ledger is not None and not state.ledger.missing_wanted()
-
     def start_over(self) -> None:
         """Forget every block: the next `ensure` fetches everything anew, in one piece."""
-        with self._state.cond:
-            self._state.start_over()
-
-    def stop(self) -> None:
-        """End all requests and save a last checkpoint, within `LAST_WORD` seconds; the copy stays open."""
         state = self._state
         with state.cond:
-            state.stopping = True
-            threads = list(state.threads.items())
-            stash, state.stash = state.stash, None
-            state.cond.notify_all()
-        deadline = time.monotonic() + LAST_WORD
-        if stash is not None:
-            stash.close()
-        for thread, response in threads:
-            self.remote.abort(thread, response)
-        for thread, _ in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - LAST_WORD / 2 - time.monotonic()))
+            state.go_on_in(state.fresh_stream())
+            state.forget_all()
+
+    def stop(self) -> None:
+        """End all requests and save a last checkpoint, within `SHUTDOWN_TIMEOUT_SECONDS`; the copy stays open."""
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT_SECONDS
+        with self._state.cond:
+            self._state.end()
+        self._workers.stop(SHUTDOWN_TIMEOUT_SECONDS / 2)
         if self._checkpoints is not None:
             self._checkpoints.finish(max(0.05, deadline - time.monotonic()))
 
     def outlast(self) -> None:
         """After `stop`, wait for the last worker, so that nothing of this transfer is written any more."""
-        state = self._state
-        with state.cond:
-            while state.threads:
-                state.cond.wait(_LOOK)
+        self._workers.outlast()
 
     def _check(self) -> None:
         if self._state.error is not None:
             raise self._state.error
-        if self._state.stopping:
+        if self._state.is_over:
             raise ClosedError(self.remote.name, "the transfer was stopped")
 
-    def _kick(self) -> None:
-        """Start another worker if it may be of use; it starts the next. Called with the guard held."""
-        state = self._state
-        if state.is_leaving:
-            return
-        useful = 1
-        if state.ledger is not None and not state.streaming:
-            state.patience.look(time.monotonic(), time.process_time(), len(state.threads))
-            useful = min(state.patience.connections, state.ledger.parts)
-        elif state.ledger is not None:
-            useful = min(1, state.todo)
-        if len(state.threads) < useful:
-            thread = threading.Thread(target=self._fetcher.run, name="smartremote-fetch", daemon=True)
-            state.threads[thread] = None
-            if not start(thread):
-                del state.threads[thread]
-                if state.threads:  # those that there are will do
-                    state.patience.most = state.patience.limit = len(state.threads)
-                else:
-                    state.error = state.error or LocalError(
-                        self.remote.name, "the system allows no more threads"
-                    )
-
     def _start_checkpoints(self) -> None:
-        with self._state.cond:  # `stop` ends it, or it is not begun any more
-            if self._checkpoints is not None or self._state.stopping or not self.copy.is_durable:
+        state = self._state
+        with state.cond:  # `stop` ends it; after a stop it is not begun any more
+            if self._checkpoints is not None or state.is_stopped or not state.copy.is_durable:
                 return
-            checkpoints = Checkpointer(self._state, self._fetcher.fail)
+            checkpoints = Checkpointer(state, self._worker.fail)
             if not checkpoints.start():
                 raise LocalError(self.remote.name, "the system allows no more threads")
             self._checkpoints = checkpoints

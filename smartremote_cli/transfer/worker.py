@@ -1,4 +1,4 @@
-"""Fetcher: what one worker thread does. Take a claim, and make attempts until it is here or patience ends.
+"""Worker: what one thread of a transfer does. Take a claim, and make attempts until it is here or patience ends.
 
 Decisions are made under the guard of `State`, and acted on outside it.
 """
@@ -9,72 +9,56 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from ..core.blocks import BLOCK
-from ..errors import AttemptFailed, ChecksumError, RemoteChangedError, RemotePermissionError, SmartRemoteError
+from ..errors import (
+    AttemptFailed,
+    ChecksumError,
+    RemoteChangedError,
+    RemotePermissionError,
+    SmartRemoteError,
+    bug,
+)
 from ..events import Listener, Notice, Retrying
 from ..plan.ledger import Claim
-from ..protocol.verdict import MAX_IMPLAUSIBLE
-from ..transport.limiter import Limiter
-from ..transport.remote import Remote
-from .attempts import Attempts, Opener
-from .receive import PartOnly, Receiver, VersionsMixed
+from .attempts import Attempts
+from .provenance import Remedy, remedy
+from .receive import PartOnly, VersionsMixed
 from .state import State
+from .tries import Tries
+from .workers import Workers
 
 log = logging.getLogger("smartremote")
 
-IDLE_LOOK = 0.1  # seconds after which a connection without work looks for some to share
+# A connection without work looks this often whether there is some to share. Stealing a claim pays from 0.3 s on
+# (`planner`), so that a tenth of a second is soon enough.
+IDLE_POLL_SECONDS = 0.1
 
 
-class Fetcher:
-    """The work of one transfer's threads. *kick* starts more of them, *opened* is told when the copy is open."""
+class Worker:
+    """The work that every thread of one transfer does."""
 
-    def __init__(
-        self,
-        state: State,
-        remote: Remote,
-        opener: Opener,
-        listener: Listener,
-        limiter: Limiter | None,
-        kick: Callable[[], None],
-        opened: Callable[[], None],
-    ) -> None:
+    def __init__(self, state: State, workers: Workers, attempts: Attempts, listener: Listener) -> None:
         self._state = state
-        self._remote = remote
+        self._workers = workers
+        self._attempts = attempts
         self._listener = listener
-        self._kick = kick
-        receiver = Receiver(state, remote.name, limiter, remote.transport.options.timeout)
-        self._attempts = Attempts(state, remote, opener, listener, receiver, kick, opened)
 
-    def run(self) -> None:
+    def serve(self) -> None:
         """Serve claims until there are none, or the transfer ends."""
-        state, me = self._state, threading.current_thread()
         try:
             while self._serve_next():
                 pass
         except SmartRemoteError as error:
             self.fail(error)
-        except BaseException as error:  # a defect: it must reach the caller, not die with the thread
-            failure = SmartRemoteError("a defect of smartremote", f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self.fail(failure)
-        finally:
-            with state.cond:
-                state.threads.pop(me, None)
-                if state.barrier is not None and not state.threads:
-                    barrier, state.barrier = state.barrier, None
-                    barrier()
-                self._kick()
-                state.cond.notify_all()
+        except BaseException as error:  # a bug: it must reach the caller, not die with the thread
+            self.fail(bug(error))
 
     def fail(self, error: SmartRemoteError) -> None:
         """End the transfer with *error*, for everybody."""
-        state = self._state
-        with state.cond:
-            if state.error is None and not state.stopping:
-                state.error = error
-        self._attempts.abort_others()
+        with self._state.cond:
+            self._state.end(error)
+        self._workers.abort_others()
 
     # Claims
 
@@ -82,17 +66,11 @@ class Fetcher:
         """Serve one claim; return whether to look for another."""
         state = self._state
         with state.cond:
-            if state.is_leaving or (state.ledger is None and state.probing):
+            if state.is_leaving:
                 return False
             probing = state.ledger is None
-            if probing:
-                state.probing = True
         if probing:
-            try:
-                return self._persist(None)
-            finally:
-                with state.cond:
-                    state.probing = False
+            return self._persist(None)
         claim = self._take_claim()
         if claim is None:
             return False
@@ -106,17 +84,17 @@ class Fetcher:
             while not state.is_leaving and state.ledger is not None:
                 now = time.monotonic()
                 state.patience.try_more(now)
-                if len(state.threads) > state.patience.connections or not state.todo:
+                if len(state.workers) > state.patience.connections or not state.todo:
                     return None
-                claim = state.ledger.next_claim(state.patience.connections, now, whole=state.streaming)
+                claim = state.ledger.next_claim(state.patience.connections, now, whole=state.is_streaming)
                 if claim is not None:
                     claim.owner, claim.since, claim.received = threading.current_thread(), now, 0
                     self._close_evicted()
-                    self._kick()
+                    self._workers.start_one()
                     return claim
-                if not state.ledger.claims or state.streaming:
+                if not state.ledger.claims or state.is_streaming:
                     return None
-                state.cond.wait(IDLE_LOOK)
+                state.cond.wait(IDLE_POLL_SECONDS)
         return None
 
     def _close_evicted(self) -> None:
@@ -124,25 +102,27 @@ class Fetcher:
         state = self._state
         assert state.ledger is not None
         for claim in state.ledger.evicted:
-            if not isinstance(claim.owner, threading.Thread) or claim.owner not in state.threads:
+            if not isinstance(claim.owner, threading.Thread) or claim.owner not in state.workers:
                 continue
             log.info("a connection was far slower than the others: its work goes to another")
-            self._remote.abort(claim.owner, state.threads[claim.owner])
+            state.source.remote.abort(claim.owner, state.workers[claim.owner])
         state.ledger.evicted.clear()
 
     @contextlib.contextmanager
     def _serving(self, claim: Claim) -> Iterator[None]:
-        """Give *claim* back in the end. What puts held bytes in doubt is known by then: nobody takes them for done."""
+        """Give *claim* back in the end. What puts held bytes in doubt is known by then: they are not taken for done."""
         try:
             yield
-        except VersionsMixed as reason:
-            self._versions_mixed(reason)
-        except PartOnly:
-            self._stream_from_start()
-        except AttemptFailed:
+        except VersionsMixed as mixed:
+            self._resolve(mixed)
+        except (
+            PartOnly
+        ):  # ask for everything, and not for how it goes on: for that the answer would have to be whole
             with self._state.cond:
-                if self._state.ledger is None or not self._state.ledger.is_finished(claim):
-                    raise  # else its work was taken over
+                self._state.read_from_start()
+        except AttemptFailed:
+            if not self._is_finished(claim):
+                raise  # else its work was taken over
         except ChecksumError:
             raise
         except SmartRemoteError as error:
@@ -155,92 +135,123 @@ class Fetcher:
         state = self._state
         with state.cond:
             if state.ledger is not None:
-                state.ledger.release(claim, keep=not state.streaming, now=time.monotonic())
+                state.ledger.release(claim, keep=not state.is_streaming, now=time.monotonic())
             state.cond.notify_all()
 
-    def _persist(self, claim: Claim | None) -> bool:
-        """Try until *claim* (None: the first answer) is here; return whether this worker should go on."""
-        state, patience = self._state, self._state.patience
-        failures, seen = 0, patience.arrived
-        useless, corrupt = 0, False
-        while self._is_needed(claim):
-            position = 0 if claim is None else claim.position
-            alone = patience.one_only
-            try:
-                self._sleep_until(patience.not_before)
-                taken = self._attempts.make(claim, self._serving)
-                if claim is None or claim.position >= position + BLOCK or self._is_done(claim):
-                    useless = 0
-                elif taken:
-                    useless += 1
-                    self._obey_useless(useless, claim.position > position)
-            except VersionsMixed as reason:
-                self._versions_mixed(reason)
-            except ChecksumError as error:  # its bytes were taken back: they are asked for once more
-                if corrupt:
-                    raise
-                corrupt = True
-                self._listener(Retrying(str(error), 0.0, 1))
-                log.info("%s; once more", error)
-            except RemotePermissionError as error:
-                with state.cond:
-                    if not patience.refused() and (alone or not patience.one_only):
-                        raise
-                    state.precondition = False
-                log.info("%s; once more with one connection", error)
-                return len(state.threads) == 1
-            except AttemptFailed as error:
-                now = time.monotonic()
-                with state.cond:
-                    if state.is_leaving:
-                        return False
-                    if claim is not None and state.ledger is not None and state.ledger.is_finished(claim):
-                        return True  # its work was taken over
-                    if error.crowded and len(state.threads) > 1:
-                        patience.crowded(error, len(state.threads), now)
-                        log.info("%s; going on with %d connections", error, patience.limit)
-                        return False
-                    if patience.is_progress(seen, error, now):
-                        failures = 0
-                    seen = patience.arrived
-                    failures += 1
-                    # It may be the condition that makes it fail. Validators are compared anyway.
-                    if failures >= patience.retries:
-                        state.drop_conditions()
-                    wait = patience.wait(failures, error, now)
-                    if error.broken and failures == patience.retries and state.asks_from_start:
-                        log.info("%s; once more without ranges, which may be what fails", error)
-                        self._attempts.turn_to_stream()
-                    elif failures >= patience.retries:
-                        state.drop_suffix()
-                self._listener(Retrying(str(error), wait, failures))
-                log.info("%s; again in %.1f s", error, wait)
-                self._sleep_until(now + wait)
+    def _is_finished(self, claim: Claim | None) -> bool:
+        """Return whether nothing of *claim* is missing any more; the first answer's is finished by itself."""
+        state = self._state
         with state.cond:
-            return not state.is_leaving
-
-    def _obey_useless(self, count: int, some: bool) -> None:
-        """Ask again after a believed answer that brought less than a block, or not even *some* bytes of one.
-
-        After some of them in a row, without ranges.
-        """
-        if count >= MAX_IMPLAUSIBLE:
-            self._attempts.turn_to_stream()
-        elif not some:
-            raise AttemptFailed(self._remote.name, "an answer brought none of the bytes asked for")
+            return claim is not None and state.ledger is not None and state.ledger.is_finished(claim)
 
     def _is_needed(self, claim: Claim | None) -> bool:
         state = self._state
         with state.cond:
             if state.is_leaving:
                 return False
-            if claim is None or state.ledger is None:
-                return state.ledger is None
-            return not state.ledger.is_finished(claim)
+            return state.ledger is None if claim is None else not self._is_finished(claim)
 
-    def _is_done(self, claim: Claim | None) -> bool:
+    # Attempts
+
+    def _persist(self, claim: Claim | None) -> bool:
+        """Try until *claim* (None: the first answer) is here; return whether this worker should go on."""
+        patience = self._state.patience
+        tries = Tries(patience)
+        while self._is_needed(claim):
+            was_alone = patience.one_only
+            try:
+                self._sleep_until(patience.not_before)
+                self._attempt(claim, tries)
+            except VersionsMixed as mixed:
+                self._resolve(mixed)
+            except ChecksumError as error:  # its bytes were taken back: ask for them once more
+                tries.note_corrupt(error)
+                self._listener(Retrying(str(error), 0.0, 1))
+                log.info("%s; once more", error)
+            except RemotePermissionError as error:
+                return self._go_on_alone(error, was_alone)
+            except AttemptFailed as error:
+                leaves = self._after_failure(claim, error, tries)
+                if leaves is not None:
+                    return leaves
         with self._state.cond:
-            return claim is None or self._state.ledger is None or self._state.ledger.is_finished(claim)
+            return not self._state.is_leaving
+
+    def _attempt(self, claim: Claim | None, tries: Tries) -> None:
+        """Send one request, and ask in another way when believed answers keep bringing next to nothing."""
+        before = 0 if claim is None else claim.position
+        taken = self._attempts.make(claim, self._serving)
+        if claim is None or not taken:
+            return
+        brought = claim.position - before
+        tries.note_body(brought, done=self._is_finished(claim))
+        if tries.are_fruitless:
+            self._attempts.turn_to_stream()
+        elif brought <= 0 and not self._is_finished(claim):
+            raise AttemptFailed(
+                self._state.source.remote.name, "an answer brought none of the bytes asked for"
+            )
+
+    def _go_on_alone(self, error: RemotePermissionError, was_alone: bool) -> bool:
+        """Take a 403 after successes as "too many connections": go on with one; return whether it is this worker's.
+
+        Raises *error* when the resource was refused from the start, or to the only connection.
+        """
+        state = self._state
+        with state.cond:
+            if was_alone or not state.patience.go_on_alone():
+                raise error
+            state.source.approach = state.source.approach._replace(preconditions=False)
+            goes_on = len(state.workers) == 1
+        log.info("%s; once more with one connection", error)
+        return goes_on
+
+    def _after_failure(self, claim: Claim | None, error: AttemptFailed, tries: Tries) -> bool | None:
+        """Wait before the next attempt. Returns None to try again, else whether this worker serves other claims.
+
+        Raises the error that ends the patience.
+        """
+        state, patience, now = self._state, self._state.patience, time.monotonic()
+        with state.cond:
+            if state.is_leaving:
+                return False
+            if self._is_finished(claim):
+                return True  # its work was taken over
+            is_crowded = error.crowded and len(state.workers) > 1
+            if is_crowded:
+                patience.crowded(error, len(state.workers), now)
+            else:
+                pause = self._next_pause(error, tries, now)
+        if is_crowded:
+            log.info("%s; going on with %d connections", error, patience.limit)
+            return False
+        self._listener(Retrying(str(error), pause, tries.failures))
+        log.info("%s; again in %.1f s", error, pause)
+        self._sleep_until(now + pause)
+        return None
+
+    def _next_pause(self, error: AttemptFailed, tries: Tries, now: float) -> float:
+        """Count the failure and return the seconds to wait before the next attempt, the last one in another way.
+
+        Called with the guard held. Raises the error that ends the patience.
+        """
+        state, source = self._state, self._state.source
+        tries.note_failure(error, now)
+        if tries.are_exhausted:  # the condition may be what fails; validators are compared anyway
+            source.approach = source.approach.without_conditions()
+        pause = state.patience.wait(tries.failures, error, now)
+        if tries.are_exhausted and state.ledger is None:
+            self._ask_first_for_less(error)
+        return pause
+
+    def _ask_first_for_less(self, error: AttemptFailed) -> None:
+        """Give up the range, or the suffix, that may be what the server fails at. Called with the guard held."""
+        source = self._state.source
+        if error.broken and source.approach.asks_from_start:
+            log.info("%s; once more without ranges, which may be what fails", error)
+            self._attempts.turn_to_stream()
+        else:
+            source.approach = source.approach.without_suffix()
 
     def _sleep_until(self, moment: float) -> None:
         state = self._state
@@ -248,35 +259,41 @@ class Fetcher:
             while not state.is_leaving and (left := moment - time.monotonic()) > 0:
                 state.cond.wait(left)
 
-    def _stream_from_start(self) -> None:
-        """Ask for everything, and not for how it goes on: for that the answer would have to be whole."""
-        with self._state.cond:
-            self._state.stream_resumes = False
-
-    def _versions_mixed(self, reason: VersionsMixed) -> None:
-        """Start over once, as one stream, unless held bytes must not change."""
-        state, why = self._state, str(reason)
+    def _resolve(self, mixed: VersionsMixed) -> None:
+        """Do what can be done about mixed versions. Raises `RemoteChangedError` where nothing can."""
+        state = self._state
         with state.cond:
-            if state.barrier is not None:
-                return
-            if state.streaming and state.stream_resumes and not state.is_strict:
-                state.stream_resumes = (
-                    False  # what goes on in the middle may be of another version: from byte 0
-                )
-                return
-            resumed = state.opened is not None and state.opened.resumed
-            cached = state.before and not (state.exposed or resumed or state.streaming)
-            if cached and reason.disputed:
-                how, state.barrier = "what the cache holds is of another version", state.begin_anew
-            elif state.ledger is None or state.is_strict or state.restarts:
-                flips = "; its answers are of several versions" if state.restarts else ""
-                if reason.disputed and state.ledger is not None:
-                    state.dispute()
-                error = RemoteChangedError(self._remote.name, why + flips)
-                state.error = state.error or error
-                raise error
-            else:
-                state.restarts += 1
-                how, state.barrier = "starting over, in one piece", state.start_over
-        self._listener(Notice(f"{why}: {how}"))
-        self._attempts.abort_others()
+            what = remedy(
+                state.phase,
+                state.provenance,
+                is_strict=state.is_strict,
+                in_bytes=mixed.in_bytes,
+                restarts=state.restarts,
+            )
+            match what:
+                case Remedy.NONE:
+                    return
+                case Remedy.READ_FROM_START:
+                    state.read_from_start()
+                    return
+                case Remedy.FETCH_ANEW:
+                    how = "what the cache holds is of another version"
+                    state.drain(state.mode, forgets=True)
+                case Remedy.START_OVER:
+                    how = "starting over, in one piece"
+                    state.restarts += 1
+                    state.drain(state.fresh_stream(), forgets=True)
+                case Remedy.GIVE_UP:
+                    raise self._changed(mixed)
+        self._listener(Notice(f"{mixed}: {how}"))
+        self._workers.abort_others()
+
+    def _changed(self, mixed: VersionsMixed) -> RemoteChangedError:
+        """End the transfer over *mixed* versions; return the error that says so. Called with the guard held."""
+        state = self._state
+        if mixed.in_bytes and state.ledger is not None:
+            state.dispute()
+        flips = "; its answers are of several versions" if state.restarts else ""
+        error = RemoteChangedError(state.source.remote.name, f"{mixed}{flips}")
+        state.end(error)
+        return error

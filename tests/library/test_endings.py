@@ -13,13 +13,14 @@ import pytest
 
 from smartremote_cli import DownloadManager, Options, errors
 from smartremote_cli.core.ranges import ByteRange
-from smartremote_cli.plan.ledger import Claim
+from smartremote_cli.plan.ledger import Claim, Ledger
 from smartremote_cli.protocol.answers import Asked
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.transfer.attempts import Attempts
 from smartremote_cli.transfer.transfer import Transfer
-from smartremote_cli.transfer.worker import Fetcher
+from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.response import Response
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.library import in_threads, manager, wait_until
 from tests.support.server import Patterned, Resource, Server, pattern
@@ -42,13 +43,18 @@ def test_an_answer_that_another_thread_made_useless_gives_its_connection_back(
     def turn_to_stream(self: Attempts, response: Response | None = None) -> bool:
         keeps = real(self, response)
         if response is not None:
-            late = self._remote.ask(Asked())
+            late = Remote(server.url(), transport).ask(Asked())
             kept.append(real(self, late))
             late.close()  # as is done with an answer that is not kept
         return keeps
 
     monkeypatch.setattr(Attempts, "turn_to_stream", turn_to_stream)
-    with Server(DATA) as server, manager(tmp_path) as m, m.open(server.url()) as f:
+    with (
+        Server(DATA) as server,
+        Transport(Options(netrc=False)) as transport,
+        manager(tmp_path) as m,
+        m.open(server.url()) as f,
+    ):
         server.faults += [faults.ignore_range(when=faults.after(1))]
         f.complete()
         assert f.read() == DATA
@@ -97,13 +103,13 @@ def test_a_file_that_is_closed_while_it_is_begun_is_free_for_the_next(
 def test_a_file_read_to_its_end_is_complete_however_slowly_its_threads_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Fetcher._release
+    real = Ledger.release
 
-    def release(self: Fetcher, claim: Claim) -> None:
+    def release(self: Ledger, claim: Claim, *, keep: bool = True, now: float | None = None) -> None:
         time.sleep(0.05)
-        real(self, claim)
+        real(self, claim, keep=keep, now=now)
 
-    monkeypatch.setattr(Fetcher, "_release", release)
+    monkeypatch.setattr(Ledger, "release", release)
     path = tmp_path / "file.bin"
     with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), path) as f:
         assert f.read() == DATA

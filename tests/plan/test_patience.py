@@ -157,12 +157,12 @@ def test_what_was_lost_to_a_crowd_comes_back() -> None:
 
 def test_a_403_after_successes_is_tried_once_more_alone() -> None:
     mine = patience()
-    assert not mine.refused()
+    assert not mine.go_on_alone() and not mine.one_only
     mine.welcome()
     mine.welcome()
-    assert mine.refused()
+    assert mine.go_on_alone()
     assert mine.connections == 1
-    assert not mine.refused()
+    assert mine.go_on_alone() and mine.one_only  # others that were refused at the same moment leave as well
     mine.try_more(1e6)
     assert mine.connections == 1
 
@@ -207,7 +207,7 @@ def test_there_is_always_a_connection_and_never_one_too_many(steps: list[str], m
             case "crowded":
                 mine.crowded(BUSY, mine.connections, float(now))
             case "refused":
-                mine.refused()
+                mine.go_on_alone()
             case "more":
                 mine.try_more(float(now))
             case "wait":
