@@ -5,11 +5,18 @@
     with smartremote.open(url) as f:
         names = zipfile.ZipFile(f).namelist()
 
-The modules, from the bottom up: errors, events, ranges, blocks, headers, identity, answers, zip_directory, part,
-planner, resume and verdict take values and return values; ledger, patience and state hold a transfer; storage and
-transport do one kind of I/O each; fetch and engine are the threads between them; targets, readahead, idle, session,
-open_file, remote_file and manager are the library, and filesystem shows it to fsspec; display and cli are the
-command line.
+Each folder imports only from those above it here, and its `__init__` says what it is for:
+
+    errors, events, threads    the words that everybody uses
+    core                       ranges, blocks, sizes, text, urls
+    protocol                   what HTTP says, and what of it is believed
+    plan                       what to ask for next, and when to give up
+    archives                   directories of archives: bytes in, entries out
+    store | transport          disk and memory | the network: neither knows the other
+    transfer                   one resource being filled into one copy, by threads
+    library                    what Python programs use: files, managers, downloads, fsspec
+    cli                        the command line
+
 Names are imported when they are first used.
 """
 
