@@ -39,7 +39,6 @@ from smartremote_cli.transfer.transfer import Transfer
 from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.transport import Options, Transport
 from tests.support import faults
-from tests.support.library import wait_until
 from tests.support.proxy import Proxy
 from tests.support.server import (
     Certificates,
@@ -53,6 +52,7 @@ from tests.support.server import (
     unanswered_port,
     unused_port,
 )
+from tests.support.threads import wait_until
 from tests.support.tool import Tool
 
 MIB = 1 << 20

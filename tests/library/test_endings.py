@@ -21,8 +21,9 @@ from smartremote_cli.transfer.transfer import Transfer
 from smartremote_cli.transfer.worker import Fetcher
 from smartremote_cli.transport.response import Response
 from tests.support import faults
-from tests.support.library import in_threads, manager, wait_until
+from tests.support.managers import manager
 from tests.support.server import Patterned, Resource, Server, pattern
+from tests.support.threads import in_threads, wait_until
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 12_345

@@ -35,8 +35,8 @@ from smartremote_cli.store.memory_copy import MemoryCopy
 from smartremote_cli.store.part import MAX_RECORD, Record, encode
 from smartremote_cli.store.sums import sums_path
 from tests.support import power
-from tests.support.library import in_threads
 from tests.support.server import pattern
+from tests.support.threads import in_threads
 from tests.support.tool import names
 
 URL = "http://example.org/file.bin"
