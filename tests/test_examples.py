@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.library import PATIENCE, blocks_sent
+from tests.support.requests import blocks_sent
 from tests.support.server import Held, Patterned, Resource, Server, pattern
+from tests.support.threads import PATIENCE
 
 FOLDER = Path(__file__).parent.parent / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))

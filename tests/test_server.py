@@ -291,11 +291,11 @@ CASES = [
     Case("growing", faults.resized(5), headers={"Content-Range": ["bytes 1000-1999/200005"]}),
     Case("grown", faults.resized(5), 206, DATA[-2:] + b"#" * 5, asks={"Range": "bytes=-7"}),
     Case("shrinking", faults.resized(-5), 206, DATA[-12:-5], asks={"Range": "bytes=-7"}),
-    Case("gzip", faults.gzip_coded(), 200, gzip.compress(DATA, 1, mtime=0), {"Content-Encoding": ["gzip"]}),
+    Case("gzip", faults.gzip_coded(), 200, gzip.compress(DATA, 0, mtime=0), {"Content-Encoding": ["gzip"]}),
     Case(
         "gzip of the part",
         faults.gzip_coded(of_part=True),
-        body=gzip.compress(PART, 1, mtime=0),
+        body=gzip.compress(PART, 0, mtime=0),
         headers={"Content-Range": ["bytes 1000-1999/200000"]},
     ),
     Case("chunked", faults.chunked(300), 206, _chunks(PART, 300), {"Content-Length": []}),

@@ -13,16 +13,15 @@ import pytest
 from pyroaring import BitMap
 
 from smartremote_cli.core.blocks import BLOCK
-from smartremote_cli.protocol.identity import Identity
 from smartremote_cli.store.part import Record, encode
 from tests.support import faults
+from tests.support.leftovers import leave_partial, version_one
 from tests.support.server import Fault, Patterned, Resource, Server, pattern
 from tests.support.tool import Tool
 
 SIZE = 40 * BLOCK + 777
 DATA = pattern(SIZE)
 HELD = (*range(5), *range(9, 20), 33, 40)  # the last block, which is short, among them
-DATE = "Wed, 01 Jan 2025 00:00:00 GMT"
 
 
 def holding(blocks: tuple[int, ...]) -> bytes:
@@ -37,15 +36,14 @@ def missing(blocks: tuple[int, ...]) -> int:
     return SIZE - sum(len(DATA[block * BLOCK : (block + 1) * BLOCK]) for block in blocks)
 
 
-def record(url: str | None, bits: BitMap | None = None, identity: Identity | None = None) -> bytes:
-    return encode(
-        Record(BitMap(HELD) if bits is None else bits, identity or Identity(SIZE, '"one"', DATE), url)
-    )
+def record(url: str | None, bits: BitMap | None = None) -> bytes:
+    return encode(Record(BitMap(HELD) if bits is None else bits, version_one(SIZE), url))
 
 
 def partial(tool: Tool, server: Server, blocks: tuple[int, ...] = HELD) -> None:
-    tool.write("file.bin", holding(blocks))
-    tool.write("file.bin.part", record(server.url(), BitMap(blocks)))
+    """Leave these blocks and nonsense elsewhere; without sums, so that only the record says which are which."""
+    path = tool.folder / "file.bin"
+    leave_partial(path, server.url(), DATA, blocks, elsewhere=b"\xee", sums=False)
 
 
 # --- what is missing ---

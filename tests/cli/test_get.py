@@ -16,6 +16,7 @@ import pytest
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.store.part import decode
 from tests.support import faults
+from tests.support.leftovers import interrupt
 from tests.support.nginx import nginx_or_skip
 from tests.support.server import Fault, Patched, Patterned, Resource, Server, pattern
 from tests.support.tool import Tool, ended
@@ -28,18 +29,6 @@ OTHER = pattern(SIZE, seed=1)
 
 def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def interrupted(tool: Tool, server: Server, *options: str, after: int = 2 * MIB) -> None:
-    """Leave a partial file.bin behind, as a server does that turns the client away in the middle."""
-    stop = [faults.fin(after, when=faults.first(1)), faults.status(404, when=faults.after(1))]
-    server.faults += stop
-    assert tool("get", server.url(), "-x", "1", "-q", *options).code == 4
-    assert tool.files == ["file.bin", "file.bin.part"]
-    for fault in stop:
-        server.faults.remove(fault)
-    server.wait_until_idle(20)
-    server.reset_log()
 
 
 def asked_below(edge: int, value: str | None) -> int:
@@ -355,7 +344,7 @@ def test_a_record_that_is_no_file_is_refused(tool: Tool, kind: str) -> None:
 
 def test_a_record_that_is_a_link_to_another_record_is_refused(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         os.rename("file.bin.part", "elsewhere")
         os.symlink("elsewhere", "file.bin.part")
         assert tool("get", server.url(), "-o", "file.bin").code == 6
@@ -426,7 +415,7 @@ def test_overwrite_replaces_whatever_file_is_there(tool: Tool) -> None:
 
 def test_overwrite_begins_a_partial_file_anew(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         assert tool("get", server.url(), "--overwrite").code == 0
         assert server.body_bytes >= SIZE
     assert tool.read() == DATA
@@ -528,7 +517,7 @@ def test_a_checksum_mends_what_a_bad_answer_brought(tool: Tool) -> None:
 
 def test_an_interrupted_download_leaves_a_record_as_the_contract_has_it(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         url = server.url()
     raw = tool.read("file.bin.part")
     assert raw[:3] == b"\x80\x80\x08"
@@ -550,7 +539,7 @@ def test_an_interrupted_download_leaves_a_record_as_the_contract_has_it(tool: To
 @pytest.mark.parametrize("again", ["get", "complete"])
 def test_a_second_run_fetches_what_is_missing_and_nothing_else(tool: Tool, again: str) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         missing = tool.status()["bytes_missing"]
         ran = tool(again, server.url() if again == "get" else "file.bin", "-x", "1")
         assert ran.code == 0, ran.err
@@ -562,7 +551,7 @@ def test_a_second_run_fetches_what_is_missing_and_nothing_else(tool: Tool, again
 
 def test_another_url_of_the_same_resource_resumes_too(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         server.resources["/mirror.bin"] = server.resource
         ran = tool("get", server.url("/mirror.bin?signature=2"), "-o", "file.bin", "-x", "1")
         assert ran.code == 0, ran.err
@@ -585,7 +574,7 @@ CHANGES = {
 @pytest.mark.parametrize("again", ["get", "complete"])
 def test_a_changed_resource_is_exit_5_and_nothing_is_touched(tool: Tool, change: str, again: str) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         before = tool.read(), tool.status()
         server.resources["/file.bin"] = CHANGES[change]
         ran = tool(again, server.url() if again == "get" else "file.bin", "-q")
@@ -602,7 +591,7 @@ def test_a_changed_resource_is_exit_5_and_nothing_is_touched(tool: Tool, change:
 @pytest.mark.parametrize("again", ["get", "complete"])
 def test_a_changed_resource_is_fetched_anew_when_told_so(tool: Tool, change: str, again: str) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         server.resources["/file.bin"] = CHANGES[change]
         ran = tool(again, server.url() if again == "get" else "file.bin", "--on-change", "restart")
         assert ran.code == 0, ran.err
@@ -625,7 +614,7 @@ def test_weak_validators_or_none_do_not_stop_a_resume(tool: Tool, validators: st
     weak = Resource(Patterned(SIZE), *SAME[validators])
     strong = Resource(Patterned(SIZE))
     with Server(weak if before == "the same" else strong) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         held = tool.status()["missing"][0][0]
         server.resources["/file.bin"] = weak
         ran = tool("get", server.url())
@@ -636,14 +625,14 @@ def test_weak_validators_or_none_do_not_stop_a_resume(tool: Tool, validators: st
 
 def test_without_validators_changed_bytes_are_found(tool: Tool) -> None:
     with Server(Resource(Patterned(SIZE), None, None)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         server.resources["/file.bin"] = Resource(Patterned(SIZE, seed=1), None, None)
         assert tool("get", server.url()).code == 5
 
 
 def test_a_partial_file_whose_record_is_lost_is_not_complete(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         os.unlink("file.bin.part")
         before = tool.read()
         ran = tool("get", server.url())
@@ -655,7 +644,7 @@ def test_a_partial_file_whose_record_is_lost_is_not_complete(tool: Tool) -> None
 @pytest.mark.parametrize("damage", ["missing", "short", "long", "empty", "all holes"])
 def test_a_data_file_that_was_meddled_with_loses_what_no_longer_fits(tool: Tool, damage: str) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         match damage:
             case "missing":
                 os.unlink("file.bin")
@@ -675,7 +664,7 @@ def test_a_data_file_edited_in_place_loses_just_the_blocks_that_were_edited(
     tool: Tool, times_kept: bool
 ) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         held, before = tool.status()["bytes_present"], os.stat("file.bin")
         with open("file.bin", "r+b") as file:
             for at in (3 * BLOCK + 5, 17 * BLOCK - 2):  # the second one across an edge
@@ -694,7 +683,7 @@ def test_a_data_file_edited_in_place_loses_just_the_blocks_that_were_edited(
 
 def test_a_data_file_that_was_only_touched_is_read_and_not_fetched_again(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         held = tool.status()["bytes_present"]
         os.utime("file.bin")
         ran = tool("get", server.url(), "-x", "1")
@@ -705,7 +694,7 @@ def test_a_data_file_that_was_only_touched_is_read_and_not_fetched_again(tool: T
 
 def test_a_file_replaced_by_nonsense_of_the_same_size_is_fetched_anew(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         tool.write("file.bin", b"\xee" * SIZE)
         assert tool("get", server.url()).code == 0
     assert tool.read() == DATA
@@ -713,7 +702,7 @@ def test_a_file_replaced_by_nonsense_of_the_same_size_is_fetched_anew(tool: Tool
 
 def test_without_sums_some_of_what_is_held_is_compared(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         os.unlink("file.bin.part.sums")
         tool.write("file.bin", b"\xee" * SIZE)
         assert tool("get", server.url()).code == 5
@@ -723,7 +712,7 @@ def test_without_sums_some_of_what_is_held_is_compared(tool: Tool) -> None:
 
 def test_sums_of_another_file_cost_a_second_download_at_most(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
-        interrupted(tool, server)
+        interrupt(tool, server)
         tool.write("file.bin.part.sums", os.urandom(4 * 41))
         os.utime("file.bin")
         assert tool("get", server.url()).code == 0

@@ -208,6 +208,20 @@ def test_reach_ends_where_the_first_byte_is_missing(held: set[int], start: int) 
     assert blocks.reach(start) == end
 
 
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (0, 2 * BLOCK + 17),
+        (2 * BLOCK + 16, 2 * BLOCK + 17),
+        (2 * BLOCK + 17, 2 * BLOCK + 17),
+        (2 * BLOCK + 18, 2 * BLOCK + 18),
+        (3 * BLOCK, 3 * BLOCK),
+    ],
+)
+def test_reach_ends_with_the_resource_where_the_last_block_is_short(start: int, end: int) -> None:
+    assert BlockMap(2 * BLOCK + 17, BitMap([0, 1, 2])).reach(start) == end
+
+
 def test_what_drops_held_blocks_is_counted() -> None:
     blocks = BlockMap(BLOCK * 4, BitMap([0, 1, 2]))
     blocks.forget(ByteRange(0, 1))

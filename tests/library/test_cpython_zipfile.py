@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from smartremote_cli import DownloadManager
-from tests.support.library import manager
+from tests.support.managers import manager
 from tests.support.server import Resource, Server
 
 REAL = zipfile.ZipFile

@@ -22,8 +22,9 @@ from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.response import Response
 from smartremote_cli.transport.transport import Transport
 from tests.support import faults
-from tests.support.library import in_threads, manager, wait_until
+from tests.support.managers import manager
 from tests.support.server import Patterned, Resource, Server, pattern
+from tests.support.threads import in_threads, wait_until
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 12_345

@@ -16,8 +16,9 @@ import pytest
 
 from smartremote_cli import RemoteFile
 from tests.support import faults
-from tests.support.library import blocks_sent, in_threads
+from tests.support.requests import blocks_sent
 from tests.support.server import Resource, Server, pattern, unused_port
+from tests.support.threads import in_threads
 
 fsspec = pytest.importorskip("fsspec", reason="FSSPEC IS MISSING: pip install smartremote-cli[fsspec]")
 

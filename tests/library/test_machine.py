@@ -25,7 +25,7 @@ from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.library import open_file
 from smartremote_cli.transfer.state import Policy
 from tests.support import faults
-from tests.support.library import manager
+from tests.support.managers import manager
 from tests.support.server import Fault, Resource, Server, pattern
 
 SIZES = [0, 1, BLOCK, 9 * BLOCK + 777]

@@ -23,15 +23,10 @@ import pytest
 from smartremote_cli import DownloadManager, Options, RemoteFile, errors
 from smartremote_cli.core.blocks import BLOCK
 from tests.support import faults
-from tests.support.library import (
-    PATIENCE,
-    blocks_sent,
-    in_threads,
-    manager,
-    nothing_left_behind,
-    wait_until,
-)
+from tests.support.managers import manager
+from tests.support.requests import blocks_sent
 from tests.support.server import Patterned, Resource, Server, pattern
+from tests.support.threads import PATIENCE, in_threads, nothing_left_behind, wait_until
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 12_345

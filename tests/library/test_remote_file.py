@@ -24,15 +24,10 @@ from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.library.session import Session
 from smartremote_cli.transfer.transfer import Transfer
 from tests.support import faults
-from tests.support.library import (
-    asked_for,
-    blocks_sent,
-    in_threads,
-    manager,
-    nothing_left_behind,
-    wait_until,
-)
+from tests.support.managers import manager
+from tests.support.requests import asked_for, blocks_sent
 from tests.support.server import Fault, Held, Patched, Patterned, Resource, Server, pattern
+from tests.support.threads import in_threads, nothing_left_behind, wait_until
 
 MIB = 1 << 20
 SIZE = 5 * MIB + 12_345

@@ -209,6 +209,40 @@ def test_samples_come_first_and_alone() -> None:
     assert not taken(ledger).sample
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "doubtful"),
+    [
+        (0, 4 * BLOCK, False),
+        (0, 4 * BLOCK + 1, True),
+        (4 * BLOCK - 1, 4 * BLOCK + 1, True),
+        (4 * BLOCK, 4 * BLOCK + 1, True),
+        (4 * BLOCK + SEAM - 1, 5 * BLOCK, True),
+        (4 * BLOCK + SEAM, 5 * BLOCK, False),
+    ],
+)
+def test_the_end_of_a_claim_and_the_seam_behind_it_are_in_doubt_until_it_is_released(
+    start: int, stop: int, doubtful: bool
+) -> None:
+    """The bytes of the neighbour that are still to be compared are those of the seam, and no reader gets them."""
+    ledger = ledger_of(10 * BLOCK, *range(4, 10))
+    ledger.demand = [ByteRange(0, 10 * BLOCK)]
+    claim, wanted = taken(ledger, connections=1), ByteRange(start, stop)
+    assert claim.stop == 4 * BLOCK
+    assert not ledger.is_in_doubt(wanted), "its own bytes are still missing"
+    ledger.arrived(claim, claim.stop)
+    assert ledger.is_in_doubt(wanted) == doubtful
+    ledger.release(claim)
+    assert not ledger.is_in_doubt(wanted)
+
+
+def test_a_sample_that_is_done_puts_nothing_in_doubt() -> None:
+    ledger = ledger_of(10 * BLOCK, *range(4, 10))
+    ledger.samples = [ByteRange(4 * BLOCK, 5 * BLOCK)]
+    sample = taken(ledger)
+    ledger.arrived(sample, sample.stop)
+    assert not ledger.is_in_doubt(ByteRange(4 * BLOCK, 6 * BLOCK))
+
+
 def test_what_is_slow_is_shared_and_what_is_hopeless_is_taken_over() -> None:
     ledger = ledger_of(64 * MIB)
     ledger.demand = [ByteRange(0, 64 * MIB)]

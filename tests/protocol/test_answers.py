@@ -27,7 +27,7 @@ from smartremote_cli.protocol.answers import (
 )
 from smartremote_cli.protocol.headers import Headers, coding_of
 from smartremote_cli.protocol.identity import Identity
-from tests.support.library import fields
+from tests.support.headers import fields
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"
 TUE = "Tue, 03 Nov 2026 08:00:00 GMT"

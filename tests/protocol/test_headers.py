@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartremote_cli.protocol.headers import Headers, parse_date, retry_after
-from tests.support.library import fields
+from tests.support.headers import fields
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smartremote_cli.protocol.identity import Identity, Match, identity_of
-from tests.support.library import fields
+from tests.support.headers import fields
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"
 TUE = "Tue, 03 Nov 2026 08:00:00 GMT"

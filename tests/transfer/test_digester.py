@@ -17,8 +17,8 @@ from smartremote_cli.transfer.transfer import Transfer
 from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.transport import Transport
 from tests.support import faults
-from tests.support.library import nothing_left_behind, wait_until
 from tests.support.server import Server, pattern
+from tests.support.threads import nothing_left_behind, wait_until
 
 MIB = 1 << 20
 DATA = pattern(6 * MIB + 77)

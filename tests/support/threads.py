@@ -1,4 +1,4 @@
-"""What tests of several modules use: managers with a folder of their own, waits that fail instead of hanging."""
+"""Waits that fail instead of hanging, work in several threads, and what threads and descriptors outlive a test."""
 
 from __future__ import annotations
 
@@ -7,21 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-from smartremote_cli import DownloadManager
-from smartremote_cli.core.blocks import BLOCK
-from smartremote_cli.plan.planner import SEAM
-from smartremote_cli.protocol.headers import Headers
-from tests.support.server import Server
-
-PATIENCE = 30.0  # seconds for what is expected to happen soon
-
-
-def manager(folder: Path, **options: Any) -> DownloadManager:
-    """Return a manager that keeps its files below *folder*, and fills nothing unasked unless told to."""
-    return DownloadManager(**{"tmp_dir": folder / "cache", "idle_download": False, **options})
+PATIENCE = 30.0  # seconds for what is expected to happen soon; a loaded machine takes several
 
 
 def wait_until(holds: Callable[[], object], what: str = "what was expected") -> None:
@@ -29,21 +16,6 @@ def wait_until(holds: Callable[[], object], what: str = "what was expected") -> 
     while not holds():
         assert time.monotonic() < give_up, f"{what} did not happen in {PATIENCE:.0f} s"
         time.sleep(0.005)
-
-
-def asked_for(server: Server) -> list[tuple[int, int]]:
-    """Return the first and last byte of every range that was asked for."""
-    pairs = [str(asked).removeprefix("bytes=").split("-") for asked in server.ranges]
-    return [(int(first), int(last)) for first, last in pairs]
-
-
-def blocks_sent(server: Server) -> dict[int, int]:
-    """Return how often each block was asked for as a whole: seams reach into others by less than one."""
-    times: dict[int, int] = {}
-    for first, last in asked_for(server):
-        for block in range((first + SEAM) // BLOCK, (last - SEAM) // BLOCK + 1):
-            times[block] = times.get(block, 0) + 1
-    return times
 
 
 def in_threads(*works: Callable[[], object]) -> list[object]:
@@ -89,9 +61,3 @@ def nothing_left_behind() -> Iterator[None]:
 
     wait_until(lambda: not ours(), f"the end of {ours()}")
     wait_until(lambda: descriptors() <= open_before, f"the end of {descriptors() - open_before}")
-
-
-def fields(*lines: str) -> Headers:
-    """Return the header fields that *lines* hold, each ``Name: value``."""
-    pairs = (line.partition(":") for line in lines)
-    return Headers([(name, value) for name, _, value in pairs])
