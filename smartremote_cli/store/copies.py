@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -65,6 +66,9 @@ class Copy(Protocol):
 
     def forget(self, part: ByteRange) -> None:
         """Free what the blocks that *part* touches occupy. The owner forgets them in `blocks`."""
+
+    def stat(self) -> os.stat_result | None:
+        """Return the stat result of the data file; None for a copy that has no file."""
 
 
 class Opened(NamedTuple):

@@ -18,7 +18,7 @@ from ..protocol.identity import Identity, Match, changed
 from .cache import Cache, StaleEntryError
 from .copies import Copy, Head, Opened
 from .local_copy import LocalCopy
-from .memory_copy import MemoryCopy
+from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
 # The first request of a read without end: enough to learn the rest while it comes.
@@ -30,7 +30,11 @@ class Destination(Protocol):
 
     @property
     def path(self) -> str | None:
-        """The data file; None for a target in memory, or while the name is not known."""
+        """The data file; None for a destination in memory, or while the name is not known."""
+
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes it is meant to hold at once; None for all of them. Known before anything is open."""
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         """Return what to ask first when *length* bytes from *offset* on are wanted, and the condition headers.
@@ -40,6 +44,9 @@ class Destination(Protocol):
 
     def open(self, identity: Identity, head: Head) -> Opened:
         """Open the copy, or let the one that is open meet the resource again. Raises when it is another one."""
+
+    def open_unasked(self) -> Copy | None:
+        """Open and return the copy as it is, without asking the server; None when there is none."""
 
     def finish(self) -> None:
         """Every block is held: make that durable. The record goes."""
@@ -58,6 +65,7 @@ class MemoryDestination:
     """Blocks in memory: no file, no record."""
 
     path = None
+    max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -71,6 +79,10 @@ class MemoryDestination:
             self._copy = MemoryCopy(identity)
             return Opened(self._copy)
         return meet_again(self._copy, identity, self._name)
+
+    def open_unasked(self) -> Copy | None:
+        """Return the copy that is open; None before the first answer."""
+        return self._copy
 
     def finish(self) -> None:
         """Do nothing: there is no record."""
@@ -89,6 +101,8 @@ class MemoryDestination:
 
 class CacheDestination:
     """The entry of one URL in the cache folder. What it holds is used only when the server confirms it."""
+
+    max_bytes: int | None = None
 
     def __init__(self, cache: Cache, url: str, name: str) -> None:
         """Look the entry of *url* up; *name* is the URL as it may be shown."""
@@ -134,7 +148,7 @@ class CacheDestination:
         return Opened(self._copy)
 
     def open_unasked(self) -> LocalCopy | None:
-        """Open the entry as it is, without asking anybody; None when there is none."""
+        """Open the entry as it is, without asking the server; None when there is none."""
         if self.record is None:
             return None
         copy = self._copy = self._cache.open(self._url, self.record)

@@ -55,6 +55,10 @@ class ExistingFile:
     def descriptor(self) -> int:
         return self._file.descriptor
 
+    def stat(self) -> os.stat_result:
+        """Return the stat result of the file, also when it has lost its name."""
+        return os.fstat(self.descriptor)
+
     def settle(self, identity: Identity) -> None:
         """Take note of the identity; the file stays as it is."""
         self.identity = identity
@@ -99,6 +103,8 @@ class FileDestination:
     With *other_url* the record's URL was another one, whose validators prove nothing here. *cache* may hold
     blocks of the same resource, which are taken over.
     """
+
+    max_bytes: int | None = None
 
     def __init__(
         self,
@@ -168,6 +174,10 @@ class FileDestination:
                 return self._open_existing(self._path, on_disk)
             case start:
                 return self._open_resumed(self._path, identity, start)
+
+    def open_unasked(self) -> LocalCopy | ExistingFile | None:
+        """Return the copy that is open, from an earlier run or this one; None when there is none."""
+        return self.copy
 
     def finish(self) -> None:
         if isinstance(self.copy, LocalCopy):

@@ -176,6 +176,10 @@ class LocalCopy:
     def descriptor(self) -> int:
         return self._file.descriptor
 
+    def stat(self) -> os.stat_result:
+        """Return the stat result of the data file, also when it has lost its name."""
+        return os.fstat(self.descriptor)
+
     def settle(self, identity: Identity) -> None:
         """Take *identity* as what the held blocks are of; the file gets the size, and the map loses what lies past it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
@@ -66,6 +67,10 @@ class MemoryCopy:
                 break
             offset += count
         return b"".join(parts)
+
+    def stat(self) -> os.stat_result | None:
+        """Return None: there is no file."""
+        return None
 
     def after_fork_in_child(self) -> None:
         """Go on in a child process: the lock may be held by a thread that is not here."""
