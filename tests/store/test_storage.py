@@ -26,8 +26,7 @@ from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import BusyError, ClosedError, DamagedError, LocalError, SmartRemoteError
 from smartremote_cli.protocol.identity import Identity
-from smartremote_cli.store import files
-from smartremote_cli.store import local_copy as storage
+from smartremote_cli.store import creation, files
 from smartremote_cli.store.files import MARK, is_marked, scratch_of
 from smartremote_cli.store.leftovers import inspect, load_record, record_path, survey
 from smartremote_cli.store.local_copy import LocalCopy
@@ -598,13 +597,13 @@ def test_who_comes_second_leaves_the_record_of_who_made_the_data_file_of_it(
 
     def open_locked(name: str, extra: int, **more: bool) -> int:
         if extra & os.O_EXCL and not winner:
-            monkeypatch.setattr(storage, "open_locked", real)
+            monkeypatch.setattr(creation, "open_locked", real)
             winner.append(again(path))
             bring(winner[0], 0)
             save(winner[0])
         return real(name, extra, **more)
 
-    monkeypatch.setattr(storage, "open_locked", open_locked)
+    monkeypatch.setattr(creation, "open_locked", open_locked)
     with pytest.raises(BusyError):
         begin(path)
     winner[0].close()
@@ -1066,7 +1065,7 @@ def test_a_folder_that_cannot_be_synced_will_do(path: Path, monkeypatch: pytest.
 
 def test_no_clock_is_asked_that_can_be_set() -> None:
     """Only the monotonic clock: setting the time neither stops checkpoints nor lets a wait go on for years."""
-    package = Path(storage.__file__).parents[1]
+    package = Path(creation.__file__).parents[1]
     for file in (
         file for folder in ("store", "transfer", "plan") for file in (package / folder).glob("*.py")
     ):
