@@ -15,12 +15,11 @@ from ..errors import (
     ForeignFileError,
     LocalError,
     RemoteChangedError,
-    SmartRemoteError,
 )
 from ..events import Listener, Notice, ignore
 from ..plan import planner
 from ..protocol.answers import Asked
-from ..protocol.identity import Identity, Match
+from ..protocol.identity import Identity
 from .cache import Cache
 from .copies import Copy, Head, Opened
 from .destinations import FIRST_REQUEST_BYTES, first_of_nothing, meet_again
@@ -248,7 +247,7 @@ class FileDestination:
         self._found = _Partial(copy, Record(copy.blocks.bits, identity, self._url))
         self._overwrite = False
         if self._cache is not None:
-            _copy_cached(self._cache, self._url, identity, copy)
+            self._cache.copy_into(copy, self._url, identity)
         return Opened(copy)
 
     # A download of ours
@@ -325,25 +324,6 @@ def _to_be_compared(existing: ExistingFile) -> Opened:
         samples=existing.samples(),
         mismatch=lambda why: ForeignFileError(existing.path, f"{mismatch}: {why}"),
     )
-
-
-def _copy_cached(cache: Cache, url: str, identity: Identity, copy: LocalCopy) -> None:
-    """Copy the blocks that *cache* holds of this very resource; what fails there costs a download at most."""
-    record = cache.find(url) if identity.is_strong else None
-    if record is None or record.identity is None:
-        return
-    if record.identity.size != identity.size or record.identity.compare(identity) is not Match.SAME:
-        return
-    with contextlib.suppress(SmartRemoteError):
-        cached = cache.open(url, record)
-        try:
-            for run in cached.blocks.present():
-                for start in range(run.start, run.stop, planner.MIB):
-                    part = ByteRange(start, min(start + planner.MIB, run.stop))
-                    copy.write(part.start, memoryview(cached.read(part)))
-                    copy.blocks.hold(part)
-        finally:
-            cached.close()
 
 
 def _check_room(copy: LocalCopy, identity: Identity) -> None:
