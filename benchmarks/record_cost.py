@@ -20,6 +20,7 @@ from pyroaring import BitMap
 
 from smartremote_cli.core.blocks import BLOCK, BlockMap
 from smartremote_cli.protocol.identity import Identity
+from smartremote_cli.store.data_file import DataFile
 from smartremote_cli.store.local_copy import LocalCopy
 
 TIMES = 7
@@ -44,7 +45,9 @@ def main(size: int, name: str, folder: Path) -> None:
     os.ftruncate(descriptor, size)
     # Blocks that were there before need no new checksum, as in a download that goes on.
     blocks = BlockMap.fitting(size, shape(name, -(-size // BLOCK)))
-    copy = LocalCopy(path, "http://127.0.0.1/file", Identity(size, '"tag"'), blocks, descriptor)
+    copy = LocalCopy(
+        path, "http://127.0.0.1/file", Identity(size, '"tag"'), blocks, DataFile(descriptor, path)
+    )
     walls, processors = [], []
     try:
         for _ in range(TIMES):

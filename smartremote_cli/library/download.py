@@ -22,7 +22,8 @@ from ..errors import (
 from ..events import Listener, Notice, ignore
 from ..plan import planner
 from ..store.cache import Cache
-from ..store.file_destination import ExistingFile, FileDestination
+from ..store.existing_file import ExistingFile
+from ..store.file_destination import FileDestination
 from ..store.files import folder_of
 from ..store.leftovers import inspect, record_path
 from ..store.local_copy import LocalCopy

@@ -13,8 +13,8 @@ from ..core.ranges import ByteRange
 from ..errors import NotCachedError, OffsetError
 from ..events import Listener, ignore
 from ..store.cache import Cache
+from ..store.copies import Copy
 from ..store.destinations import CacheDestination, Destination, MemoryDestination
-from ..store.local_copy import LocalCopy
 from ..transfer.state import Policy
 from ..transfer.transfer import Transfer
 from ..transport.limiter import Limiter
@@ -48,7 +48,7 @@ class Reader:
         if cache is not None:
             self._destination = CacheDestination(cache, remote.url, remote.name)
         self._transfer: Transfer | None = None
-        self._unasked: LocalCopy | None = None
+        self._unasked: Copy | None = None
 
     def __enter__(self) -> Reader:
         return self

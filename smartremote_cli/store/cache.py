@@ -1,8 +1,8 @@
 """The cache folder: what was read of a URL, keyed by that URL, for as long as the server says it is the same.
 
-An entry is a data file and its record, which carries the identity that the next use is checked against: a part
-record while blocks are missing, and the same under another name (`.whole`) when a complete entry was finished.
-Entries in use are locked; the least recently used of the others go first.
+An entry is a data file and its record. The record carries the identity that the next use is checked against; it is a
+part record while blocks are missing, and has another name (`.whole`) once a complete entry was finished. Entries in
+use are locked; of the others, the least recently used are removed first.
 """
 
 from __future__ import annotations
@@ -13,18 +13,26 @@ import hashlib
 import os
 from collections.abc import Iterator
 
+from ..core.ranges import ByteRange
 from ..core.sizes import parse_size
-from ..errors import DamagedError, LocalError, UsageError
-from ..protocol.identity import Identity
+from ..errors import DamagedError, LocalError, SmartRemoteError, UsageError
+from ..protocol.identity import Identity, Match
 from .files import folder_lock, local, remove
 from .leftovers import inspect, load_record, read_record, record_path
 from .local_copy import LocalCopy
 from .part import Record, decode
 from .sums import sums_path
 
+# Bytes of disk, unless SMARTREMOTE_CACHE_SIZE says otherwise: the contract's default.
 DEFAULT_SIZE = 2 * 1024**3
-# Bytes of a complete file's record: one of 2^32 blocks has less than half of that.
-_MAX_WHOLE = 2 * 1024**2
+
+# Bytes of a complete file's record. Computed: that of 2^32 blocks, one run a container, takes less than half of it.
+_MAX_WHOLE_RECORD = 2 * 1024**2
+
+# Bytes that are copied from the cache at a time. By judgement: few system calls, and little memory.
+_COPY_BYTES = 1024**2
+
+_STAT_BLOCK = 512  # bytes: the unit of st_blocks (stat(3type)), whatever the file system's own blocks are
 
 
 class StaleEntryError(LocalError):
@@ -32,7 +40,7 @@ class StaleEntryError(LocalError):
 
 
 class Cache:
-    """The entries under *folder*, which is made when missing, mode 0700; *limit* is in bytes of disk."""
+    """The entries under *folder*, which is made with mode 0700 when missing; *limit* is in bytes of disk."""
 
     def __init__(self, folder: str, limit: int = DEFAULT_SIZE) -> None:
         self.folder = os.path.abspath(folder)
@@ -68,7 +76,7 @@ class Cache:
             return LocalCopy.reopen(path, url, found, shared=True)
 
     def finish(self, copy: LocalCopy) -> None:
-        """Note that *copy* is complete: its record is kept under the other name."""
+        """Note that *copy* is complete: give its record the other name."""
         copy.checkpoint(copy.draft_record())
         with folder_lock(self.folder):
             copy.finish(keep=_whole_path(copy.path))
@@ -88,14 +96,33 @@ class Cache:
             record = self.find(url)
             if record is not None and record.identity == identity and identity.is_strong:
                 return LocalCopy.reopen(path, url, record, shared=True)
-            # Who reads the old version goes on reading its own file. The names are gone for good before they are
-            # given again: no power cut may leave one version's record beside the other's data.
+            # A process that reads the old version goes on reading its own file. Make the removal of the names
+            # durable before they are given again: no power cut may leave one version's record beside the other's
+            # data.
             with local(path):
                 remove(path, record_path(path), _whole_path(path), sums_path(path))
             return LocalCopy.create(path, url, identity, shared=True)
 
+    def copy_into(self, copy: LocalCopy, url: str, identity: Identity) -> None:
+        """Copy the blocks that are cached of this very resource into *copy*; a failure costs a download at most."""
+        record = self.find(url) if identity.is_strong else None
+        if record is None or record.identity is None:
+            return
+        if record.identity.size != identity.size or record.identity.compare(identity) is not Match.SAME:
+            return
+        with contextlib.suppress(SmartRemoteError):
+            cached = self.open(url, record)
+            try:
+                for run in cached.blocks.present():
+                    for start in range(run.start, run.stop, _COPY_BYTES):
+                        part = ByteRange(start, min(start + _COPY_BYTES, run.stop))
+                        copy.write(part.start, memoryview(cached.read(part)))
+                        copy.blocks.hold(part)
+            finally:
+                cached.close()
+
     def touch(self, url: str) -> None:
-        """Note that *url* was used now, and remove entries beyond the limit, least recently used first."""
+        """Note that *url* was used now, and remove the least recently used entries beyond the limit."""
         path = self.path_of(url)
         with contextlib.suppress(OSError):
             for record in (record_path(path), _whole_path(path)):
@@ -133,10 +160,10 @@ class Cache:
                     for name in (record_path(item.path), _whole_path(item.path)):
                         with contextlib.suppress(OSError):
                             record = os.stat(name)
-                            used, more = record.st_mtime, record.st_blocks * 512
+                            used, more = record.st_mtime, record.st_blocks * _STAT_BLOCK
                     with contextlib.suppress(OSError):
-                        more += os.stat(sums_path(item.path)).st_blocks * 512
-                    yield used, data.st_blocks * 512 + more, item.path
+                        more += os.stat(sums_path(item.path)).st_blocks * _STAT_BLOCK
+                    yield used, data.st_blocks * _STAT_BLOCK + more, item.path
 
 
 def parse_limit(text: str | None) -> int:
@@ -171,7 +198,7 @@ def _whole_path(path: str) -> str:
 
 
 def _load_whole(path: str) -> Record | None:
-    data = read_record(_whole_path(path), _MAX_WHOLE)
+    data = read_record(_whole_path(path), _MAX_WHOLE_RECORD)
     return None if data is None else decode(data, _whole_path(path))
 
 

@@ -1,7 +1,8 @@
-"""Copy: where the blocks of one resource are kept. Any number of threads may write, for writes are positional."""
+"""Copy: where the blocks of one resource are kept. Any number of threads may write: writes are positional."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -15,10 +16,10 @@ from ..protocol.identity import Identity
 
 
 class RecordDraft(NamedTuple):
-    """Which blocks of what were written at one moment, to be recorded. A later one has a higher *number*.
+    """Which blocks were written at one moment, and of what, to be recorded. A later one has a higher *number*.
 
-    Both are taken together: blocks of one version must not be recorded as another's. *compared* says that what
-    had to be compared, before an earlier run's blocks are trusted, was.
+    *bits* and *identity* are taken together: blocks of one version must not be recorded as another's. *compared*
+    says that everything was compared that must be before an earlier run's blocks are trusted.
     """
 
     number: int
@@ -28,7 +29,7 @@ class RecordDraft(NamedTuple):
 
 
 class Head(Protocol):
-    """What a destination looks at of the first answer: its status and its header fields."""
+    """What a destination needs of the first answer: its status and its header fields."""
 
     @property
     def status(self) -> int: ...
@@ -51,26 +52,35 @@ class Copy(Protocol):
     def max_bytes(self) -> int | None:
         """How many bytes it may hold at once; None for all that there are."""
 
-    def settle(self, identity: Identity) -> None: ...
+    def settle(self, identity: Identity) -> None:
+        """Take *identity* as what the held blocks are of; `blocks` is replaced when it has another size."""
 
-    def write(self, offset: int, data: memoryview) -> None: ...
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write all of *data* at *offset*. Holding the blocks in `blocks` is the owner's."""
 
-    def read(self, wanted: ByteRange) -> bytes: ...
+    def read(self, wanted: ByteRange) -> bytes:
+        """Return the bytes of *wanted*; fewer where they end or were forgotten meanwhile."""
 
-    def draft_record(self) -> RecordDraft: ...
+    def draft_record(self) -> RecordDraft:
+        """Return which blocks are held now."""
 
-    def checkpoint(self, draft: RecordDraft) -> None: ...
+    def checkpoint(self, draft: RecordDraft) -> None:
+        """Make *draft* survive a crash, unless a later one does already."""
 
-    def reset(self, draft: RecordDraft) -> None: ...
+    def reset(self, draft: RecordDraft) -> None:
+        """Record *draft*, in which nothing is held, before every byte is written anew."""
 
     def forget(self, part: ByteRange) -> None:
-        """Free what the blocks that *part* touches occupy. The owner forgets them in `blocks`."""
+        """Free the memory of the blocks that *part* touches. The owner forgets them in `blocks`."""
+
+    def stat(self) -> os.stat_result | None:
+        """Return the stat result of the data file; None for a copy that has no file."""
 
 
 class Opened(NamedTuple):
-    """What the opener made of the first answer: the copy to fill, and what must be compared before it is trusted.
+    """The copy to fill, opened with the first answer, and the *samples* to compare before what it holds is trusted.
 
-    *resumed* copies hold bytes of an earlier run, so that a change cannot be mended by starting over.
+    A *resumed* copy holds bytes of an earlier run: a change of the resource cannot be mended by starting over.
     *mismatch* makes the error for samples that differ.
     """
 

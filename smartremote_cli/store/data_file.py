@@ -1,6 +1,6 @@
 """DataFile: an open file that blocks are written into and read from, by any number of threads.
 
-It notices when somebody cuts, replaces or deletes the file meanwhile, and trusts no sync after one that failed.
+It notices when another program cuts, replaces or deletes the file meanwhile, and trusts no sync after one that failed.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from ..core.ranges import ByteRange
 from ..errors import ClosedError, LocalError
 from .files import is_at, local
 
-_AT_ONCE = 1 << 30  # bytes: what one pread returns at most, with some to spare
-_AGAIN = "run the same command again"
+# Bytes that one pread is asked for. Linux returns 0x7ffff000 at most (read(2)): half of that is safe.
+_MAX_PREAD_BYTES = 1 << 30
 
-# What fsync(2) answers where there is no such thing.
+_RUN_AGAIN = "run the same command again"
+
+# What fsync(2) fails with where the file system has no such operation.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 class DataFile:
-    """The file open as *descriptor*, which is closed when the last of its users has let go of it, not before.
+    """The file open as *descriptor*, which is closed once the last of its users has let go of it.
 
-    A thread may be abandoned in the middle of a write: it must not find another file under the same number. The
-    system's errors are raised as `LocalError` about *path*.
+    A thread may be abandoned in the middle of a write; the descriptor's number must not become another file's until
+    that write is over. The system's errors are raised as `LocalError` about *path*.
     """
 
     def __init__(self, descriptor: int, path: str) -> None:
@@ -35,8 +37,8 @@ class DataFile:
         self._lock = threading.Lock()  # guards _users and _closed
         self._users = 0
         self._closed = False
-        self._least = 0  # it is never shorter, unless somebody cuts it
-        self._distrust: str | None = None  # why nothing more may be taken for durable
+        self._min_size = 0  # a shorter file was cut by another program
+        self._sync_failure: str | None = None  # why nothing more may be taken for durable
 
     @property
     def descriptor(self) -> int:
@@ -44,7 +46,7 @@ class DataFile:
 
     @contextlib.contextmanager
     def using(self) -> Iterator[int]:
-        """Yield the descriptor, open until the end of the block; `ClosedError` when it is closed already."""
+        """Yield the descriptor, which stays open until the end of the block; `ClosedError` when it is closed."""
         with self._lock:
             if self._closed:
                 raise ClosedError(self._path, "the file is closed")
@@ -60,7 +62,7 @@ class DataFile:
                 os.close(self._descriptor)
 
     def close(self) -> None:
-        """Close as soon as nobody uses it; never waits."""
+        """Close it when its last user has let go of it; never waits."""
         with self._lock:
             last = not self._closed and not self._users
             self._closed = True
@@ -68,28 +70,28 @@ class DataFile:
             os.close(self._descriptor)
 
     def after_fork_in_child(self) -> None:
-        """Go on in a child process: users may be threads that are not here, and one of them may hold the lock."""
+        """Go on in a child process, where threads that used it or held the lock do not exist."""
         self._lock = threading.Lock()
         self._users = 0
 
     @property
     def cut_to(self) -> int | None:
-        """The bytes that are left of it when somebody has cut it, else None."""
+        """How many bytes are left when another program has cut the file, else None."""
         size = os.fstat(self._descriptor).st_size
-        return size if size < self._least else None
+        return size if size < self._min_size else None
 
     def resize(self, size: int) -> None:
-        """Give it *size* bytes, unless it has them; from now on a shorter one was cut."""
-        self._least = min(self._least, size)
+        """Give the file *size* bytes, unless it has them. From now on a shorter one was cut."""
+        self._min_size = min(self._min_size, size)
         with self.using() as descriptor:
             if os.fstat(descriptor).st_size != size:
                 os.ftruncate(descriptor, size)
-        self._least = size
+        self._min_size = size
 
     def write(self, offset: int, data: memoryview, wrote: Callable[[int, memoryview], None]) -> None:
         """Write all of *data* at *offset*, telling *wrote* what is written; `LocalError` when the disk is full.
 
-        A file that was cut is not made whole again: nobody would know of the hole.
+        Raises for a file that was cut: writing past its end would leave a hole that no check finds.
         """
         with self.using() as descriptor:
             self.check_length()
@@ -106,7 +108,7 @@ class DataFile:
             parts = []
             offset = wanted.start
             while offset < wanted.stop:
-                part = os.pread(descriptor, min(wanted.stop - offset, _AT_ONCE), offset)
+                part = os.pread(descriptor, min(wanted.stop - offset, _MAX_PREAD_BYTES), offset)
                 if not part:
                     break
                 parts.append(part)
@@ -116,49 +118,49 @@ class DataFile:
     def sync(self, *, names: bool) -> None:
         """Make what was written durable; with *names* also what the file system keeps of the file.
 
-        After a failure it always fails: which of the pages written since are on the disk, nobody knows, and the next
-        sync would not say.
+        After one failure it always fails: the system may have marked the lost pages as clean, so that the next sync
+        would succeed without them.
         """
-        if self._distrust is not None:
-            raise LocalError(self._path, f"an earlier sync failed: {self._distrust}")
+        if self._sync_failure is not None:
+            raise LocalError(self._path, f"an earlier sync failed: {self._sync_failure}")
         with self.using() as descriptor:
             try:
                 os.fsync(descriptor) if names else os.fdatasync(descriptor)
             except OSError as error:
                 if error.errno in _CANNOT_SYNC:
                     return
-                self._distrust = error.strerror or str(error)
+                self._sync_failure = error.strerror or str(error)
                 raise
 
     def check_place(self) -> None:
-        """Raise unless *path* still names this file: a record must not speak of another."""
+        """Raise unless *path* still names this file: a record beside another would vouch for the wrong bytes."""
         if not is_at(self._descriptor, self._path):
             what = "replaced" if os.path.lexists(self._path) else "deleted"
             raise LocalError(self._path, f"the file was {what} while it was being filled")
 
     def check_length(self) -> None:
-        """Raise when it is shorter than it ever was."""
+        """Raise when the file is shorter than it was made."""
         size = self.cut_to
         if size is not None:
             why = f"the file was cut to {size} bytes while it was being filled"
-            raise LocalError(self._path, why, hint=_AGAIN)
+            raise LocalError(self._path, why, hint=_RUN_AGAIN)
 
     def check_whole(self, size: int | None) -> None:
-        """Raise unless it is in its place and has *size* bytes."""
+        """Raise unless *path* still names the file and it has *size* bytes."""
         self.check_place()
         here = os.fstat(self._descriptor).st_size
         if size is not None and here != size:
             why = f"the file was changed while it was being filled: {here} bytes, not {size}"
-            raise LocalError(self._path, why, hint=_AGAIN)
+            raise LocalError(self._path, why, hint=_RUN_AGAIN)
 
     def check_room(self, missing: int, held: int) -> None:
         """Raise when the file system has visibly less than *missing* bytes of room; *held* are in the file."""
         with self.using() as descriptor:
             try:
                 free = os.fstatvfs(descriptor)
-            except OSError:  # nobody knows: try
+            except OSError:  # the file system cannot tell: try
                 return
-            allocated = os.fstat(descriptor).st_blocks * 512
+            allocated = os.fstat(descriptor).st_blocks * 512  # bytes: the unit of st_blocks (stat(3type))
         room = free.f_bavail * free.f_frsize
         if missing > room + max(allocated - held, 0):
             why = f"the disk has {room} bytes free, and {missing} are missing"

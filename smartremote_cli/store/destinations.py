@@ -1,7 +1,7 @@
 """Destination: where a resource is kept, and how what is kept there meets the resource again.
 
-A target says what to ask first, given what it holds, and opens its copy when the first answer is here: as it is,
-after comparing some of it, or anew. Here are the ones for reading: memory, and the cache folder.
+A destination says what to ask first, given what it holds, and opens its copy when the first answer is here: as it
+is, after comparing some of it, or anew. Here are the ones for reading: memory, and the cache folder.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ from ..protocol.identity import Identity, Match, changed
 from .cache import Cache, StaleEntryError
 from .copies import Copy, Head, Opened
 from .local_copy import LocalCopy
-from .memory_copy import MemoryCopy
+from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
-# The first request of a read without end: enough to learn the rest while it comes.
-FIRST = 4 * 1024 * 1024
+# Ask for this many bytes first where the end is not known or far away. By judgement: small files come whole with one
+# request; of a large one it lasts for the second and third round trip, in which the other connections begin.
+FIRST_REQUEST_BYTES = 4 * 1024 * 1024
 
 
 class Destination(Protocol):
-    """What blocks are kept in. A target is used by one transfer after another, never by two at once."""
+    """What blocks are kept in. It serves one transfer after another, never two at once."""
 
     @property
     def path(self) -> str | None:
-        """The data file; None for a target in memory, or while the name is not known."""
+        """The data file; None for a destination in memory, or while the name is not known."""
+
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes it is meant to hold at once; None for all of them. Known before anything is open."""
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         """Return what to ask first when *length* bytes from *offset* on are wanted, and the condition headers.
@@ -41,8 +46,11 @@ class Destination(Protocol):
     def open(self, identity: Identity, head: Head) -> Opened:
         """Open the copy, or let the one that is open meet the resource again. Raises when it is another one."""
 
+    def open_unasked(self) -> Copy | None:
+        """Open and return the copy as it is, without asking the server; None when there is none."""
+
     def finish(self) -> None:
-        """Every block is held: make that durable. The record goes."""
+        """Every block is held: make that durable, and remove the record."""
 
     def reopen_record(self) -> Copy:
         """Write the record of a complete copy again, so that blocks of it may be forgotten; return the copy."""
@@ -51,13 +59,14 @@ class Destination(Protocol):
         """Close the copy and keep what it holds."""
 
     def after_fork_in_child(self) -> None:
-        """Go on in a child process, where locks may be held by threads that are not here."""
+        """Go on in a child process, where threads that held locks do not exist."""
 
 
 class MemoryDestination:
     """Blocks in memory: no file, no record."""
 
     path = None
+    max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -71,6 +80,10 @@ class MemoryDestination:
             self._copy = MemoryCopy(identity)
             return Opened(self._copy)
         return meet_again(self._copy, identity, self._name)
+
+    def open_unasked(self) -> Copy | None:
+        """Return the copy that is open; None before the first answer."""
+        return self._copy
 
     def finish(self) -> None:
         """Do nothing: there is no record."""
@@ -88,14 +101,20 @@ class MemoryDestination:
 
 
 class CacheDestination:
-    """The entry of one URL in the cache folder. What it holds is used only when the server confirms it."""
+    """The entry of one URL in the cache folder. What it holds is used only when the server confirms it.
+
+    Where another process keeps the entry from being used, the copy is one in memory, and there is no entry.
+    """
+
+    max_bytes: int | None = None
 
     def __init__(self, cache: Cache, url: str, name: str) -> None:
         """Look the entry of *url* up; *name* is the URL as it may be shown."""
         self._cache = cache
         self._url = url
         self._name = name
-        self._copy: LocalCopy | MemoryCopy | None = None
+        self._entry: LocalCopy | None = None
+        self._in_memory: MemoryCopy | None = None
         self.record = cache.find(url)
 
     @property
@@ -103,12 +122,12 @@ class CacheDestination:
         return self._cache.path_of(self._url)
 
     @property
-    def copy(self) -> Copy | None:
-        return self._copy
+    def copy(self) -> LocalCopy | MemoryCopy | None:
+        return self._entry or self._in_memory
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
-        if self._copy is not None:
-            held = Record(self._copy.blocks.bits, self._copy.identity)
+        if self.copy is not None:
+            held = Record(self.copy.blocks.bits, self.copy.identity)
             return first_of_held(held, offset, length) or (first_of_nothing(offset, length), {})
         asked = None if self.record is None else first_of_held(self.record, offset, length)
         if asked is None:
@@ -117,55 +136,64 @@ class CacheDestination:
 
     def open(self, identity: Identity, head: Head) -> Opened:
         confirmed = head.status == 304
-        if self._copy is not None:
-            return meet_again(self._copy, self._copy.identity if confirmed else identity, self._name)
-        known = None if self.record is None else self.record.identity
-        if known is not None and self.record is not None:
-            same = confirmed or (identity.size == known.size and known.compare(identity) is Match.SAME)
-            if same:
-                # Which of two versions is the newer one, nobody can say: keep ours apart.
-                with contextlib.suppress(StaleEntryError, BusyError):
-                    self._copy = self._cache.open(self._url, self.record)
-                self._copy = self._copy or MemoryCopy(known)
-                return Opened(self._copy)
-        with contextlib.suppress(BusyError):
-            self._copy = self._cache.create(self._url, identity)
-        self._copy = self._copy or MemoryCopy(identity)
-        return Opened(self._copy)
+        match self.copy, self.record:
+            case None, Record(identity=Identity() as known) as record if confirmed or _is_same(
+                known, identity
+            ):
+                return self._open_found(record, known)
+            case None, _:
+                return self._begin(identity)
+            case copy, _:
+                return meet_again(copy, copy.identity if confirmed else identity, self._name)
 
-    def open_unasked(self) -> LocalCopy | None:
-        """Open the entry as it is, without asking anybody; None when there is none."""
-        if self.record is None:
-            return None
-        copy = self._copy = self._cache.open(self._url, self.record)
-        return copy
+    def _open_found(self, record: Record, known: Identity) -> Opened:
+        # We cannot tell which of two versions is the newer one: when another process has replaced the entry
+        # meanwhile, keep ours in memory.
+        with contextlib.suppress(StaleEntryError, BusyError):
+            self._entry = self._cache.open(self._url, record)
+            return Opened(self._entry)
+        self._in_memory = MemoryCopy(known)
+        return Opened(self._in_memory)
+
+    def _begin(self, identity: Identity) -> Opened:
+        with contextlib.suppress(BusyError):
+            self._entry = self._cache.create(self._url, identity)
+            return Opened(self._entry)
+        self._in_memory = MemoryCopy(identity)
+        return Opened(self._in_memory)
+
+    def open_unasked(self) -> Copy | None:
+        """Open the entry as it is, without asking the server; None when there is none."""
+        if self.copy is None and self.record is not None:
+            self._entry = self._cache.open(self._url, self.record)
+        return self.copy
 
     def finish(self) -> None:
-        if isinstance(self._copy, LocalCopy):
-            self._cache.finish(self._copy)
+        if self._entry is not None:
+            self._cache.finish(self._entry)
 
     def reopen_record(self) -> Copy:
-        assert self._copy is not None
-        if isinstance(self._copy, LocalCopy):
-            self._cache.reopen_record(self._copy)
-        return self._copy
+        if self._entry is not None:
+            self._cache.reopen_record(self._entry)
+        assert self.copy is not None
+        return self.copy
 
     def close(self) -> None:
-        copy, self._copy = self._copy, None
-        if isinstance(copy, LocalCopy):
-            copy.close()
+        entry, self._entry, self._in_memory = self._entry, None, None
+        if entry is not None:
+            entry.close()
             self._cache.touch(self._url)
 
     def after_fork_in_child(self) -> None:
-        if self._copy is not None:
-            self._copy.after_fork_in_child()
+        if self.copy is not None:
+            self.copy.after_fork_in_child()
 
 
 def first_of_nothing(offset: int, length: int | None) -> Asked:
     """Return the first request where nothing is held: whole blocks, bounded; a suffix from the end."""
     if offset < 0:
         return Asked(suffix=-offset)
-    most = FIRST if length is None else max(1, min(length, FIRST))
+    most = FIRST_REQUEST_BYTES if length is None else max(1, min(length, FIRST_REQUEST_BYTES))
     return Asked(range=ByteRange(offset // BLOCK * BLOCK, -(-(offset + most) // BLOCK) * BLOCK))
 
 
@@ -186,7 +214,7 @@ def first_of_held(record: Record, offset: int, length: int | None) -> tuple[Aske
     if run is None:
         # A server that ignores the condition sends what is asked for: let that be a single byte.
         return Asked(range=ByteRange(start, start + 1), conditional=True), known.condition()
-    missing = ByteRange(run.start, min(run.stop, run.start + FIRST))
+    missing = ByteRange(run.start, min(run.stop, run.start + FIRST_REQUEST_BYTES))
     right = missing.stop < known.size and blocks.holds_block(missing.stop // BLOCK)
     left = missing.start > 0 and blocks.holds_block(missing.start // BLOCK - 1)
     return Asked(range=with_seams(missing, left, right)), known.precondition()
@@ -199,3 +227,7 @@ def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:
     if not same_size or known.compare(identity) is not Match.SAME:
         raise RemoteChangedError(name, changed(known, identity))
     return Opened(copy, resumed=copy.blocks.held > 0)
+
+
+def _is_same(known: Identity, now: Identity) -> bool:
+    return now.size == known.size and known.compare(now) is Match.SAME

@@ -20,13 +20,14 @@ from ..errors import BusyError, LocalError
 from ..threads import start
 
 MARK = "user.smartremote.partial"
-MAX_NAME = 255
+MAX_NAME = 255  # bytes of a file's name: NAME_MAX of Linux and of the file systems in use
 
 _CLOEXEC = os.O_CLOEXEC
 
-_AT_ONCE = "another process is writing this file at the same moment"
+_BEING_WRITTEN = "another process is writing this file at the same moment"
 
-# What link(2) fails with for reasons that rename(2) would have too. Where links are not to be had, many others come.
+# What link(2) fails with for reasons that would make rename(2) fail too. File systems without hard links fail with
+# one of many other codes.
 _NOT_ABOUT_LINKS = (
     errno.EEXIST,
     errno.ENOENT,
@@ -53,8 +54,8 @@ def local(path: str) -> Iterator[None]:
 def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
     """Open the regular file *path* for reading and writing, with the flags *extra*, and lock it for this process.
 
-    Raises `BusyError` when another process has it locked or puts another file in its place at this moment.
-    Where locks do nothing there is none: all writes are positional.
+    Raises `BusyError` when another process has it locked or puts another file in its place at this moment. Where
+    the file system has no locks, it goes without: all writes are positional.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _CLOEXEC | extra, 0o666)
     try:
@@ -77,7 +78,7 @@ def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
 def is_alone(descriptor: int) -> bool:
     """Return whether no other process has the open file, locked as shared, in use.
 
-    Call it under the folder's lock: for a moment the file may be without its lock.
+    Call it with the folder's lock held: for a moment the file may be without its own.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +91,7 @@ def is_alone(descriptor: int) -> bool:
 
 
 def open_nameless(folder: str) -> int:
-    """Open a new file in *folder* that has no name: it is gone when it is closed."""
+    """Open a new file in *folder* without a name; closing it removes it."""
     descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
     os.unlink(name)
     return descriptor
@@ -112,23 +113,26 @@ def folder_lock(folder: str) -> Iterator[None]:
     with local(name):
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
     try:
-        with contextlib.suppress(OSError):  # where locks do nothing, bytes are still right
+        with contextlib.suppress(OSError):  # without locks the bytes are right all the same
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        with contextlib.suppress(OSError):  # a child forked meanwhile has the descriptor too, and keeps it
+        with contextlib.suppress(
+            OSError
+        ):  # closing is not enough: a child forked meanwhile has the descriptor too
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
-    """Replace the file *path* by *data*, whole or not at all. With *new*, `BusyError` when there is one already.
+    """Replace the file *path* by *data*, whole or not at all.
 
-    So it is when another process replaces the same file at this moment, which locks prevent where they work.
+    Raises `BusyError` when another process replaces the same file at this moment (locks prevent that where they
+    work), and, with *new*, when there is such a file already.
     """
     scratch = scratch_of(path)
     if os.path.islink(path):
-        raise LocalError(path, "is a symbolic link, which a record may not be")
+        raise LocalError(path, "refusing to write a part record through a symbolic link")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(scratch)
     with synced_folder(folder_of(scratch), sync):
@@ -137,7 +141,7 @@ def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
                 scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CLOEXEC, 0o600
             )
         except FileExistsError as error:
-            raise BusyError(path, _AT_ONCE) from error
+            raise BusyError(path, _BEING_WRITTEN) from error
         try:
             try:
                 view = memoryview(data)
@@ -162,7 +166,7 @@ def _rename(scratch: str, path: str) -> None:
         os.replace(scratch, path)
     except FileNotFoundError as error:
         if os.path.isdir(folder_of(scratch)):
-            raise BusyError(path, _AT_ONCE) from error
+            raise BusyError(path, _BEING_WRITTEN) from error
         raise
 
 
@@ -178,12 +182,12 @@ def remove(*paths: str) -> None:
 
 
 def folder_of(path: str) -> str:
-    """Return the folder of *path*, as it is written: `..` after a symbolic link is not where text would have it."""
+    """Return the folder of *path* without resolving `..`: after a symbolic link, text alone cannot tell where it is."""
     return os.path.dirname(path) or os.curdir
 
 
 def scratch_of(path: str) -> str:
-    """Return the temporary name that `replace` uses: always the same, so that what a crash leaves is cleaned up."""
+    """Return the temporary name that `replace` uses: always the same, so that the next run removes a crash's."""
     folder, name = os.path.split(path)
     scratch = f"{name}.tmp"
     if len(os.fsencode(scratch)) > MAX_NAME:
@@ -199,10 +203,10 @@ def sync_folder(folder: str, sync: bool = True) -> None:
 
 @contextlib.contextmanager
 def synced_folder(folder: str, sync: bool = True) -> Iterator[None]:
-    """Make the names in *folder* durable at the end of the block. What may fail about that fails at its beginning."""
+    """Make the names in *folder* durable at the end of the block; a failure to open the folder comes before it."""
     descriptor: int | None = None
     if sync:
-        # One that may be written and not read: nothing can be done.
+        # A folder that may be written but not read cannot be synced.
         with contextlib.suppress(PermissionError):
             descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
     try:
@@ -216,9 +220,9 @@ def synced_folder(folder: str, sync: bool = True) -> Iterator[None]:
 
 
 def interruptibly(action: Callable[[], None]) -> None:
-    """Do what may hang in the kernel in a thread of its own: a signal ends the wait for it, not the action.
+    """Run *action*, which may hang in the kernel, in a thread of its own: a signal ends the wait, not the action.
 
-    A signal's handler runs in the main thread alone, and not before the system call that it waits in is over.
+    Python runs a signal's handler in the main thread alone, and only once the system call there is over.
     """
     if threading.current_thread() is not threading.main_thread():
         action()
@@ -261,8 +265,8 @@ def holes(descriptor: int, size: int) -> Iterator[ByteRange]:
 
 
 def mark(descriptor: int) -> None:
-    """Put the mark of an unfinished file on it; not every file system, nor system, has such attributes."""
-    if not is_marked(descriptor):  # a file that has it keeps its time of change
+    """Mark the file as unfinished, where the file system and the system have extended attributes."""
+    if not is_marked(descriptor):  # marking it again would change its time of change
         with contextlib.suppress(OSError, AttributeError):
             os.setxattr(descriptor, MARK, b"1")
 
@@ -281,7 +285,7 @@ def is_marked(path: str | int) -> bool:
 
 
 def _link_new(scratch: str, path: str) -> None:
-    """Give *scratch* the name *path*, which nobody may have taken meanwhile."""
+    """Give *scratch* the name *path*; `BusyError` when another process has taken it meanwhile."""
     try:
         try:
             os.link(scratch, path)

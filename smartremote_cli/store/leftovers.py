@@ -1,4 +1,4 @@
-"""What an earlier run left behind, read without touching it: the data file, its part record, and what agrees."""
+"""What an earlier run left behind, read without changing it: the data file, its record, and where they agree."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def record_path(path: str) -> str:
 
 
 def inspect(path: str) -> OnDisk | None:
-    """Return what stands at *path*, None for nothing; `LocalError` when it is no regular file."""
+    """Return what is at *path*, None for nothing; `LocalError` when it is no regular file."""
     with local(path):
         try:
             found = os.stat(path)
@@ -52,7 +52,7 @@ def read_record(name: str, most: int) -> bytes | None:
             return None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise LocalError(name, "is a symbolic link, which a record may not be") from error
+                raise LocalError(name, "refusing to read a part record through a symbolic link") from error
             if error.errno == errno.ENAMETOOLONG:
                 return None
             raise
@@ -66,7 +66,7 @@ def read_record(name: str, most: int) -> bytes | None:
 
 
 def survey(path: str, record: Record) -> BlockMap:
-    """Return which of the blocks that *record* claims are in the data file *path*, without opening it for work.
+    """Return which blocks of *record* the data file *path* can hold, without locking or changing it.
 
     Without a recorded size, the map is as large as maps can be.
     """
@@ -82,7 +82,7 @@ def survey(path: str, record: Record) -> BlockMap:
 
 
 def blocks_in_file(descriptor: int, record: Record) -> BlockMap:
-    """Return those blocks of *record* that the open data file can hold: not past its end, and not in its holes."""
+    """Return the blocks of *record* that lie neither past the end of the open data file nor in its holes."""
     blocks = BlockMap.fitting(_size(record), record.bits)
     here = os.fstat(descriptor).st_size
     if here < blocks.size:

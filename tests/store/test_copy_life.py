@@ -17,7 +17,7 @@ from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import BusyError, ClosedError
 from smartremote_cli.protocol.identity import Identity
-from smartremote_cli.store import local_copy as storage
+from smartremote_cli.store import creation
 from smartremote_cli.store.files import MARK, is_marked, scratch_of
 from smartremote_cli.store.leftovers import load_record, survey
 from smartremote_cli.store.local_copy import LocalCopy
@@ -271,7 +271,7 @@ except Stop:
 
 def test_no_clock_is_asked_that_can_be_set() -> None:
     """Only the monotonic clock: setting the time neither stops checkpoints nor lets a wait go on for years."""
-    package = Path(storage.__file__).parents[1]
+    package = Path(creation.__file__).parents[1]
     for file in (
         file for folder in ("store", "transfer", "plan") for file in (package / folder).glob("*.py")
     ):

@@ -7,6 +7,8 @@ not every file system can tell them.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -293,10 +295,19 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+def without_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file system have no extended attributes, as NFS and FAT have none."""
+
+    def refuse(descriptor: int, name: str, value: bytes) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr("os.setxattr", refuse)
+
+
 @pytest.fixture(params=["marks", "no marks"])
 def marks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     if request.param == "no marks":
-        monkeypatch.setattr("smartremote_cli.store.local_copy.mark", lambda descriptor: None)
+        without_marks(monkeypatch)
     return bool(request.param == "marks")
 
 
@@ -509,7 +520,7 @@ def test_a_cut_finds_a_record_that_is_saved_before_its_data(
 def test_a_cut_finds_a_record_that_goes_before_the_data_is_synced(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smartremote_cli.store.local_copy.mark", lambda descriptor: None)
+    without_marks(monkeypatch)
     with power.recorded(folder, monkeypatch) as disk:
         told = Story(folder / "file.bin", disk)
         told.begin()

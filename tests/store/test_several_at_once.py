@@ -18,8 +18,7 @@ from pyroaring import BitMap
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import BusyError, LocalError
-from smartremote_cli.store import files
-from smartremote_cli.store import local_copy as storage
+from smartremote_cli.store import creation, files
 from smartremote_cli.store.files import MARK
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.store.local_copy import LocalCopy
@@ -96,13 +95,13 @@ def test_who_comes_second_leaves_the_record_of_who_made_the_data_file_of_it(
 
     def open_locked(name: str, extra: int, **more: bool) -> int:
         if extra & os.O_EXCL and not winner:
-            monkeypatch.setattr(storage, "open_locked", real)
+            monkeypatch.setattr(creation, "open_locked", real)
             winner.append(again(path))
             bring(winner[0], 0)
             save(winner[0])
         return real(name, extra, **more)
 
-    monkeypatch.setattr(storage, "open_locked", open_locked)
+    monkeypatch.setattr(creation, "open_locked", open_locked)
     with pytest.raises(BusyError):
         begin(path)
     winner[0].close()

@@ -1,0 +1,210 @@
+"""RecordKeeper: the part record of one open data file, and the order in which both reach the disk.
+
+The record exists before the data file and goes last, so that a data file without a record is complete. A block is
+recorded only after its bytes were synced. An unfinished file carries a mark (an extended attribute), so that losing
+its record does not make it look complete. tests/store/test_crash.py cuts the power after every step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+from pyroaring import BitMap
+
+from ..core.blocks import MAX_SIZE
+from ..errors import BusyError, DamagedError
+from ..protocol.identity import Identity, Match
+from .copies import RecordDraft
+from .creation import create_files, remove_files
+from .data_file import DataFile
+from .files import (
+    folder_lock,
+    folder_of,
+    interruptibly,
+    is_at,
+    local,
+    mark,
+    open_nameless,
+    remove,
+    replace,
+    scratch_of,
+    synced_folder,
+    unmark,
+)
+from .leftovers import load_record, record_path
+from .part import Record, encode
+from .sums import Sums
+
+log = logging.getLogger("smartremote")
+
+
+class RecordKeeper:
+    """Keeps the record of the data file *file*, at *path*, in which the blocks *bits* are recorded already.
+
+    Other processes record into a `shared` file (the cache) too: a checkpoint keeps what they have recorded. Its data
+    is synced before it is recorded as well, but the record is not: losing it costs a second download.
+    """
+
+    def __init__(
+        self, file: DataFile, path: str, url: str, bits: BitMap, *, sync: bool, shared: bool
+    ) -> None:
+        self.file = file
+        self.url = url
+        self.sums = Sums(path)
+        self.unverified = BitMap()  # held blocks that may have been changed since they were recorded
+        self._path = path
+        self._folder = folder_of(path)
+        self._sync = sync
+        self._shared = shared
+        self._saving = threading.Lock()  # one checkpoint at a time; guards the record's path and what follows
+        self._has_record = True
+        self._saved = 0  # the number of the newest draft that the record knows
+        self._mine = bits  # what this process had recorded
+
+    def note_written(self, offset: int, data: memoryview) -> None:
+        """Sum up *data*, which was written at *offset*."""
+        if self._has_record:
+            self.sums.wrote(offset, data)
+
+    def checkpoint(self, draft: RecordDraft) -> None:
+        """Make *draft* survive a crash. One that is older than what the record says already is passed over.
+
+        The data it vouches for is flushed before the record replaces the old one. A crash at any point costs a
+        second download, never a hole taken for data. After a failed sync the old record stands for good.
+        """
+        with self._saving, self.file.using() as descriptor:
+            if not self._has_record or draft.number <= self._saved:
+                return
+            if draft.compared:
+                self.unverified = BitMap()
+            self._flush()
+            self.file.check_length()
+            if not self._shared:
+                self.file.check_place()
+            with self._merging(draft) as bits:
+                if bits is None:
+                    self._has_record = False
+                    log.info("%s: the cached copy was replaced by another process", self._path)
+                    return
+                size = MAX_SIZE if draft.identity.size is None else draft.identity.size
+                self.sums.save(descriptor, size, draft.bits, draft.bits - self._mine)
+                self.write(bits, draft.identity, descriptor)
+            self._saved, self._mine = draft.number, draft.bits
+
+    def reset(self, draft: RecordDraft) -> None:
+        """Record *draft*, in which nothing is held: every byte will be written anew.
+
+        A shared copy begins a new file, because other processes may be reading the old one.
+        """
+        if not self._shared:
+            self.checkpoint(draft)
+            return
+        with self._saving, local(self._path), folder_lock(self._folder):
+            old = self.file
+            if self._has_record and is_at(old.descriptor, self._path):
+                remove(self._path, record_path(self._path))
+                self.file = create_files(self._path, self.url, draft.identity, sync=self._sync, shared=True)
+            else:
+                self._has_record = False
+                self.file = DataFile(open_nameless(self._folder), self._path)
+                if draft.identity.size is not None:
+                    self.file.resize(draft.identity.size)
+            old.close()
+            self._saved, self._mine = draft.number, draft.bits
+
+    def finish(self, bits: BitMap, identity: Identity, keep: str | None) -> None:
+        """Make the whole file durable and remove the mark, then the record: the file is complete.
+
+        A record of *bits* and *identity* may be kept as *keep*. Raises `LocalError`, and leaves all as it is, when
+        the file at the path is not the one that was filled.
+        """
+        with self._saving, self.file.using() as descriptor:
+            if not self._has_record:
+                return
+            interruptibly(partial(self._flush, names=True))
+            self.file.check_whole(identity.size)
+            unmark(descriptor)
+            self._flush(names=True)
+            record = record_path(self._path)
+            with synced_folder(self._folder, self._sync):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(scratch_of(record))
+                if keep is None:
+                    self.sums.remove()
+                else:
+                    self.write(bits, identity, descriptor)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(record) if keep is None else os.replace(record, keep)
+                self._has_record = False
+
+    def reopen(self, bits: BitMap, identity: Identity) -> None:
+        """Write the record of a finished file again, so that blocks of it may be forgotten."""
+        with self._saving, self.file.using() as descriptor:
+            if not self._has_record:
+                # The record comes before the mark, and once more after it: marking changes the time that it notes.
+                self.write(bits, identity, descriptor)
+                mark(descriptor)
+                self.write(bits, identity, descriptor)
+                self._has_record, self._mine = True, bits
+
+    def write(self, bits: BitMap, identity: Identity | None, descriptor: int, url: str | None = None) -> None:
+        """Replace the part record. It vouches for the data file as that is now.
+
+        Where locks do nothing, another process may be replacing that of a shared copy: then its record is as good.
+        """
+        stamp = None if self.unverified else os.fstat(descriptor).st_ctime_ns
+        record = Record(bits, identity, url or self.url, stamp)
+        try:
+            replace(record_path(self._path), encode(record), sync=self._sync and not self._shared)
+        except BusyError:
+            if not self._shared:
+                raise
+
+    def discard(self) -> None:
+        """Remove the data file, then the record: as if it had never been begun."""
+        with self._saving:
+            remove_files(self.file, self._path, sync=self._sync, with_record=self._has_record)
+            self._has_record = False
+
+    def after_fork_in_child(self) -> None:
+        """Go on in a child process, where threads that held locks do not exist. The record is the parent's to keep.
+
+        Every process keeps that of a shared copy.
+        """
+        self.file.after_fork_in_child()
+        self._saving = threading.Lock()
+        self.sums.after_fork_in_child()
+        self._has_record = self._has_record and self._shared
+
+    def _flush(self, *, names: bool = False) -> None:
+        if self._sync:
+            self.file.sync(names=names)
+
+    @contextlib.contextmanager
+    def _merging(self, draft: RecordDraft) -> Iterator[BitMap | None]:
+        """Yield the blocks to record, while other processes' checkpoints of a shared copy are held off.
+
+        What others have recorded is kept, save what this process has found damaged. None when another process found
+        the resource changed and began anew: there is nothing to record.
+        """
+        if not self._shared:
+            yield draft.bits
+            return
+        with folder_lock(self._folder):
+            try:
+                record = load_record(self._path)
+            except DamagedError:
+                record = None
+            known = None if record is None else record.identity
+            other = known is not None and known.compare(draft.identity) is Match.DIFFERENT
+            if other or not is_at(self.file.descriptor, self._path):
+                yield None
+            elif record is None:
+                yield draft.bits
+            else:
+                yield (record.bits - (self._mine - draft.bits)) | draft.bits
