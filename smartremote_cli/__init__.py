@@ -5,21 +5,27 @@
     with smartremote.open(url) as f:
         names = zipfile.ZipFile(f).namelist()
 
-The modules, from the bottom up: errors, events, ranges, blocks, headers, identity, answers, zip_directory, part,
-planner, resume and verdict take values and return values; ledger, patience and state hold a transfer; storage and
-transport do one kind of I/O each; fetch and engine are the threads between them; targets, readahead, idle, session,
-open_file, remote_file and manager are the library, and filesystem shows it to fsspec; display and cli are the
-command line.
-Names are imported when they are first used.
+The folders, from the bottom up; each imports only from those before it:
+
+- errors, events, threads: what all of them share;
+- core, protocol, plan, archives: values in, values out, no I/O;
+- store and transport: the disk and the network, which do not know each other;
+- transfer: threads that fill one local copy from one resource;
+- library: `open`, `DownloadManager`, the fsspec file system;
+- cli: the command line.
+
+Each folder's docstring says what is in it. Names are imported when they are first used.
 """
 
 from __future__ import annotations
 
 __version__ = "0.1.0"
 
-TYPE_CHECKING = False  # as typing has it, which takes its time to import: Ctrl-C is not caught yet
+TYPE_CHECKING = False  # as in typing, whose import takes time in which Ctrl-C is not caught yet
 if TYPE_CHECKING:
     from . import errors
+    from .archives.entry import Archive, Entry
+    from .archives.listing import list_archive
     from .core.blocks import BlockMap
     from .core.ranges import ByteRange
     from .events import Snapshot
@@ -28,24 +34,30 @@ if TYPE_CHECKING:
     from .transport.transport import Options
 
 __all__ = [
+    "Archive",
     "BlockMap",
     "ByteRange",
     "DownloadManager",
+    "Entry",
     "Options",
     "RemoteFile",
     "Snapshot",
     "__version__",
     "errors",
+    "list_archive",
     "open",
 ]
 
 _HOMES = {
+    "Archive": "archives.entry",
     "BlockMap": "core.blocks",
     "ByteRange": "core.ranges",
     "DownloadManager": "library.manager",
-    "Options": "wire.transport",
+    "Entry": "archives.entry",
+    "Options": "transport.transport",
     "RemoteFile": "library.remote_file",
     "Snapshot": "events",
+    "list_archive": "archives.listing",
     "open": "library.manager",
 }
 

@@ -95,6 +95,11 @@ def test_the_readme_lists_every_exit_code() -> None:
     assert {0, 130, 143, 129} <= listed
 
 
+@pytest.mark.parametrize("name", smartremote_cli.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(smartremote_cli, name) is not None
+
+
 def test_the_changelog_has_what_is_coming_or_this_version() -> None:
     assert re.search(
         rf"^## \[(Unreleased|{re.escape(smartremote_cli.__version__)})\]", CHANGELOG, re.MULTILINE
