@@ -7,17 +7,9 @@ from typing import Any
 import click
 
 from ..errors import DamagedError
-from .options import (
-    cache_of,
-    cache_options,
-    display_options,
-    limiter_of,
-    network_options,
-    policy_of,
-    progress_of,
-    transport_of,
-)
+from .options import cache_options, display_options, network_options
 from .output import Output
+from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
 
 
 @click.command(name="zip-ls")

@@ -27,9 +27,7 @@ Room = Callable[[], tuple[int, int] | None]  # columns and rows; None while noth
 class BarRenderer(Renderer):
     """Three rows at most, redrawn in place: name and numbers, the map of held blocks, the reason for a pause."""
 
-    delay = (
-        0.15  # seconds: a shorter download shows no bar that would only flash; below what feels like a wait
-    )
+    delay = 0.15  # seconds: a shorter download shows no bar, which would only flash
     interval = 0.2  # seconds: five drawings a second look steady; Rich itself draws ten
 
     # For a cell with nothing, up to half, more than half, all. Of the 256 fixed colours, these have a contrast of
