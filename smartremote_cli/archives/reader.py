@@ -1,4 +1,4 @@
-"""RangeReader: what a listing asks of whoever holds the bytes; FileReader answers it from any seekable file."""
+"""RangeReader: where a listing gets its bytes from; FileReader: a RangeReader over any seekable file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""list_archive: what it says of an archive, whoever reads the bytes, and what it asks of the reader."""
+"""list_archive: what it returns for an archive, from any reader or file, and what it asks the reader for."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_size_that_is_not_announced_is_read() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"P", b"no archive" * 50_000], ids=["empty", "a byte", "long"])
-def test_what_is_no_archive_is_said_by_name(data: bytes) -> None:
+def test_bytes_that_are_no_archive_are_refused_by_name(data: bytes) -> None:
     with pytest.raises(DamagedError, match=r"^a\.zip: not a zip archive: "):
         list_archive(io.BytesIO(data), "a.zip")
 

@@ -1,4 +1,4 @@
-"""Directories of archives that zipfile writes and of archives that nobody should; all as plain bytes."""
+"""Directories of archives that zipfile writes, and of archives that are wrong on purpose; all as plain bytes."""
 
 from __future__ import annotations
 

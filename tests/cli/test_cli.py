@@ -1,4 +1,4 @@
-"""What all commands have in common: usage, exit codes, one line an error, and which stream gets what."""
+"""What all commands have in common: usage, exit codes, one line per error, and the stream that each text goes to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What zip-ls prints, held against the real unzip where there is one."""
+"""What zip-ls prints, compared with the real unzip where it is installed."""
 
 from __future__ import annotations
 
