@@ -5,16 +5,19 @@
     with smartremote.open(url) as f:
         names = zipfile.ZipFile(f).namelist()
 
-The folders, from the bottom up; each imports only from those before it:
+Each folder imports only from those above it here, and its `__init__` says what it is for:
 
-- errors, events, threads: what all of them share;
-- core, protocol, plan, archives: values in, values out, no I/O;
-- store and transport: the disk and the network, which do not know each other;
-- transfer: threads that fill one local copy from one resource;
-- library: `open`, `DownloadManager`, the fsspec file system;
-- cli: the command line.
+    errors, events, threads    the words that everybody uses
+    core                       ranges, blocks, sizes, text, urls
+    protocol                   what HTTP says, and what of it is believed
+    plan                       what to ask for next, and when to give up
+    archives                   directories of archives: bytes in, entries out
+    store | transport          disk and memory | the network: neither knows the other
+    transfer                   one resource being filled into one copy, by threads
+    library                    what Python programs use: files, managers, downloads, fsspec
+    cli                        the command line
 
-Each folder's docstring says what is in it. Names are imported when they are first used.
+Names are imported when they are first used.
 """
 
 from __future__ import annotations
