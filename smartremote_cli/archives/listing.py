@@ -17,7 +17,7 @@ def list_archive(source: RangeReader | SeekableFile, name: str = "archive") -> A
 
     *source* is a binary file such as `RemoteFile`, whose position moves, or a `RangeReader`. The entries are read
     while the result is iterated over; *source* must stay open until then. Raises `DamagedError`, naming *name*, here
-    or during that iteration, for bytes that are not an archive or a damaged one; it yields the entries before the damage.
+    or during that iteration, for bytes that are not an archive or a damaged one, after the entries before the damage.
     """
     reader: RangeReader = FileReader(source) if isinstance(source, SeekableFile) else source
     first = FORMATS[0]
