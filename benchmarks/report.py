@@ -56,17 +56,16 @@ def document(
         [
             "# Performance",
             "",
-            "Made by `scripts/bench`; run it on a machine of your own, which has its own seconds. "
-            "What travels are the ratios: the commands of a case take turns, and a ratio is the median of those of "
-            f"the {'rounds' if rounds > 1 else 'one round'}, in each of which every command ran once. Every download "
-            "is compared with what was served.",
+            "Made by `scripts/bench`. Absolute times depend on the machine; the ratios carry over: every round runs "
+            "each command of a case once, in turns, and a ratio is the median over the rounds. Every download is "
+            "compared with what was served.",
             "",
             f"{state}{date.today().isoformat()}, {cores} cores, {platform.system()}, "
             f"Python {platform.python_version()}, {rounds} round{'s' if rounds > 1 else ''}. Beside: {versions}.",
             "",
             f"![Wall time of the same work, as a multiple of smartremote's]({plot})",
             "",
-            "## What is wanted",
+            "## Goals",
             "",
             *goals(measured),
             *(line for one in measured for line in ["", *section(one)]),
@@ -97,7 +96,10 @@ def section(one: Measured) -> list[str]:
     ours = one.results.outcomes.get(one.case.ours or "")
     head, rule = "| command | wall, s | processor, s | peak, MiB |", "|---|---:|---:|---:|"
     if ours is not None:
-        head, rule = f"{head} smartremote takes: wall | processor |", f"{rule}---:|---:|"
+        head, rule = (
+            f"{head} smartremote's time as a fraction of this: wall | processor |",
+            f"{rule}---:|---:|",
+        )
     rows = []
     for outcome in one.results.outcomes.values():
         if outcome.failure:
@@ -115,7 +117,7 @@ def section(one: Measured) -> list[str]:
 def _ratio(one: Measured, of: str, other: Outcome) -> str:
     assert one.case.ours is not None
     value = one.results.ratio("wall" if of == "wall" else "processor", one.case.ours, other.label)
-    return "" if value is None or other.label == one.case.ours else f"{value:.2f} of it"
+    return "" if value is None or other.label == one.case.ours else f"{value:.2f}"
 
 
 def _seconds(value: float) -> str:

@@ -66,7 +66,7 @@ def tls(ground: Ground) -> Case:
     authority = ground.authority
     return Case(
         f"{source.stat().st_size // MIB} MiB over TLS",
-        "The same over HTTPS. axel is spared checking the certificate.",
+        "The same over HTTPS. axel runs with certificate checks off.",
         [
             get(ground, url, source, "--cacert", str(authority)),
             *others(ground, url, source, installed(), authority=authority),

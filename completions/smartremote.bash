@@ -1,11 +1,11 @@
 # bash completion for smartremote (bash 4.4 or newer)
 #
-# Found without a step of yours after an installation that puts it into share/bash-completion/completions;
-# else: source <(smartremote completion bash)
+# Shells load this by themselves where an installer puts it into share/bash-completion/completions;
+# otherwise: source <(smartremote completion bash)
 
 _smartremote() {
-    # bash cuts words at ':' and '=' (COMP_WORDBREAKS). Join what no blank separates; $before is the part of
-    # the current word that bash will leave alone, so answers must not repeat it.
+    # bash cuts words at ':' and '=' (COMP_WORDBREAKS). Join what no space separates; $before is the part of
+    # the current word that bash will not replace, so answers must not repeat it.
     local line=${COMP_LINE:0:COMP_POINT} program=$1 before='' blank piece i
     local -a words=()
     for ((i = 0; i <= COMP_CWORD; i++)); do
@@ -27,7 +27,7 @@ _smartremote() {
     before=${before//[\\\"\']/}
 
     program=${program/#\~\//$HOME/}
-    type -P "$program" >/dev/null || program=smartremote # an alias, say
+    type -P "$program" >/dev/null || program=smartremote # an alias, for example
 
     local IFS=$'\n' response kind value
     response=$(
@@ -46,7 +46,7 @@ _smartremote() {
     done <<<"$response"
 }
 
-# Paths that start with $2. Readline does it best; only where bash has cut the word must we do it ourselves.
+# Paths that start with $2. Readline does it best; do it here only where bash has cut the word.
 _smartremote_paths() {
     if [[ -z $3 ]]; then
         compopt -o "$4"

@@ -1,7 +1,7 @@
 # fish completion for smartremote
 #
-# Found without a step of yours after an installation that puts it into share/fish/vendor_completions.d;
-# else: smartremote completion fish | source
+# Shells load this by themselves where an installer puts it into share/fish/vendor_completions.d;
+# otherwise: smartremote completion fish | source
 
 function __smartremote_complete
     set -l program (commandline -opc)[1]
@@ -28,7 +28,7 @@ function __smartremote_complete
     end
 end
 
-# What fish itself offers for a path. The command must be one that has no completions of its own.
+# The paths that fish itself offers. The command must be one without completions of its own.
 function __smartremote_paths --argument-names typed
     complete -C "'' $typed" | string split -f 1 -- \t
 end
@@ -38,7 +38,7 @@ function __smartremote_unfinished --argument-names typed
     set -l word (string unescape -- $typed)
     for name in (__smartremote_paths $typed)
         set -l path (string replace -r -- '^~/' "$HOME/" $name)
-        test -e "$path"; or continue # fish also completes what follows a '=', which is no option's here
+        test -e "$path"; or continue # fish also completes what follows any '='; here that is not an option's value
         set -l data (string replace -r -- '\.part$' '' $name)
         if test -d "$path"; or test -e "$path.part"
             printf '%s\n' $name

@@ -2,15 +2,15 @@
 #
 # zsh completion for smartremote
 #
-# Found without a step of yours after an installation that puts it into share/zsh/site-functions;
-# else, after compinit: source <(smartremote completion zsh)
+# Shells load this by themselves where an installer puts it into share/zsh/site-functions;
+# otherwise, after compinit: source <(smartremote completion zsh)
 
 _smartremote() {
     local program=${~words[1]} kind value help
     local -a response plain described
     (( $+commands[$program] )) || [[ -x $program ]] || program=smartremote
 
-    # Only what is left of the cursor counts; the quotes keep a blank in the current word from splitting it.
+    # Take only what is left of the cursor; the quotes keep a space in the current word from splitting it.
     response=("${(@f)$(
         COMP_WORDS="${(F)words[1,CURRENT-1]} ${(qq)${(Q)PREFIX}}" COMP_CWORD=$((CURRENT - 1)) \
             _SMARTREMOTE_COMPLETE=zsh_complete _SMARTREMOTE_CLI_COMPLETE=zsh_complete \

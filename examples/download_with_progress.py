@@ -1,6 +1,6 @@
 """Download with a progress line of your own: python examples/download_with_progress.py URL FILE
 
-Interrupt it and run it again: it goes on where it was, as `smartremote complete FILE` would, too.
+Interrupt it and run it again: it continues where it stopped, as `smartremote complete FILE` would.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from smartremote_cli import errors
 
 
 def show(now: smartremote.Snapshot) -> None:
-    """Draw the map of what is here; called a few times a second."""
+    """Draw the map of what has arrived; called a few times a second."""
     cells = "".join("█" if full == 1 else "▒" if full else "·" for full in now.cells)
     print(f"\r{cells} {now.bytes_present} of {now.size} bytes", end="", file=sys.stderr, flush=True)
 

@@ -15,7 +15,7 @@ SECTOR = 2048
 
 
 def records(directory: bytes) -> Iterator[tuple[str, int, bool]]:
-    """Yield name, size in bytes, and whether it is a folder, of all but the folder itself and its parent."""
+    """Yield name, size in bytes and whether it is a folder, for all entries but the folder itself and its parent."""
     for sector in range(0, len(directory), SECTOR):
         at = sector
         while at < sector + SECTOR and (length := directory[at]):
@@ -31,7 +31,7 @@ def main(url: str) -> None:
     with smartremote.DownloadManager(idle_download=False) as manager, manager.reader_at(url) as f:
         descriptor = f.read_at(16 * SECTOR, SECTOR)
         if descriptor[:6] != b"\x01CD001":
-            raise SystemExit(f"{url} is no ISO 9660 image")
+            raise SystemExit(f"{url} is not an ISO 9660 image")
         start, size = struct.unpack_from("<2xI4xI", descriptor, 156)
         for name, length, is_folder in records(f.read_at(start * SECTOR, size)):
             print(f"{'folder' if is_folder else length:>12}  {name}")

@@ -1,6 +1,6 @@
 """List a remote zip, and print the beginning of one member: python examples/list_zip.py URL [MEMBER]
 
-zipfile does not know that the file is somewhere else. Only its directory, and the member, are fetched.
+zipfile reads it like a local file, and only the directory and the member are fetched.
 """
 
 from __future__ import annotations

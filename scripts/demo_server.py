@@ -4,7 +4,7 @@
 
 Makes demo.bin (40 MB) and demo.zip (300 members) in FOLDER when they are missing, prints the base URL, and
 appends a line for every answer to FOLDER/requests.log: status, bytes of body sent, what was asked.
-Nothing but the standard library is used; this is no server for any other purpose.
+It uses the standard library only, and is not meant for any other purpose.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PIECE = 32 * 1024
 
 
 class Pace:
-    """Lets at most *rate* bytes a second pass, of all connections together."""
+    """Lets at most *rate* bytes a second pass, on all connections together."""
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -97,15 +97,15 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.write(piece)
                 sent += len(piece)
         except OSError:
-            self.close_connection = True  # the client went away, as an interrupted one does
+            self.close_connection = True  # the client is gone: it was interrupted
         self.server.log.write(f"{status.value} {sent} {path} {self.headers.get('Range', '-')}\n")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: requests.log has it."""
+        """Print nothing: requests.log has it."""
 
 
 def make_files(folder: Path) -> None:
-    """Make what is served. The contents look random and are the same every time."""
+    """Make the files to serve. Their contents look random and are the same every time."""
     dice = random.Random("smartremote demo")
     if not (folder / "demo.bin").exists():
         (folder / "demo.bin").write_bytes(dice.randbytes(40_000_000))

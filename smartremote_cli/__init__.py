@@ -24,9 +24,11 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-TYPE_CHECKING = False  # as typing has it, which takes its time to import: Ctrl-C is not caught yet
+TYPE_CHECKING = False  # as in typing, whose import takes time in which Ctrl-C is not caught yet
 if TYPE_CHECKING:
     from . import errors
+    from .archives.entry import Archive, Entry
+    from .archives.listing import list_archive
     from .core.blocks import BlockMap
     from .core.ranges import ByteRange
     from .events import Snapshot
@@ -35,24 +37,30 @@ if TYPE_CHECKING:
     from .transport.transport import Options
 
 __all__ = [
+    "Archive",
     "BlockMap",
     "ByteRange",
     "DownloadManager",
+    "Entry",
     "Options",
     "RemoteFile",
     "Snapshot",
     "__version__",
     "errors",
+    "list_archive",
     "open",
 ]
 
 _HOMES = {
+    "Archive": "archives.entry",
     "BlockMap": "core.blocks",
     "ByteRange": "core.ranges",
     "DownloadManager": "library.manager",
+    "Entry": "archives.entry",
     "Options": "transport.transport",
     "RemoteFile": "library.remote_file",
     "Snapshot": "events",
+    "list_archive": "archives.listing",
     "open": "library.manager",
 }
 

@@ -1,7 +1,7 @@
-"""What can go wrong, as a tree: each class holds its exit code and the next step a person can take.
+"""The errors, as a tree: each class holds its exit code and a hint at what a person can do next.
 
-Every error is one line, ``WHAT: WHY``. Foreign exceptions are translated where they enter (transport, storage),
-so that a caller catches `SmartRemoteError`, or the `OSError` that a Python user would expect, and nothing else.
+Every error is one line, ``WHAT: WHY``. `transport` and `store` translate foreign exceptions where they enter, so that
+a caller catches `SmartRemoteError`, or the `OSError` that a Python user would expect, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import errno
 
 
 class SmartRemoteError(Exception):
-    """Base of all errors of this package. *what* is the thing concerned, *why* the reason."""
+    """Base of all errors of this package. *what* is the file or URL concerned, *why* the reason."""
 
     exit_code = 1
     hint: str | None = None
@@ -27,35 +27,35 @@ class SmartRemoteError(Exception):
 
 
 class UsageError(SmartRemoteError, ValueError):
-    """The call itself is wrong: a URL that is none, an option out of range."""
+    """The call itself is wrong: a malformed URL, an option out of range."""
 
     exit_code = 2
 
 
 class RemoteFailure(SmartRemoteError, OSError):
-    """Base of what goes wrong on the other side of the network."""
+    """Base of the errors of servers and of the network."""
 
-    errno: int | None = None  # OSError takes its first argument for it
+    errno: int | None = None  # else OSError would use its first argument
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"
 
 
 class IncompleteError(RemoteFailure, ConnectionError):
-    """The network or the server failed for longer than the patience lasts. What arrived is kept."""
+    """The network or the server failed more often than `--retries` allows. What has arrived is kept."""
 
     exit_code = 3
-    hint = "what arrived is kept: run the same command again to go on"
+    hint = "what has arrived is kept; run the same command again to continue"
 
 
 class StalledError(IncompleteError, TimeoutError):
-    """Bytes stopped coming, or came too slowly to count, for longer than the patience lasts."""
+    """Bytes stopped coming, or came too slowly to count as progress, more often than `--retries` allows."""
 
     errno = errno.ETIMEDOUT
 
 
 class AttemptFailed(IncompleteError):
-    """One attempt failed in a way that another may mend. *retry_after* is in seconds, where the server gave it."""
+    """One attempt failed, and another may succeed. *retry_after* is in seconds, None where the server names no time."""
 
     def __init__(
         self,
@@ -71,15 +71,15 @@ class AttemptFailed(IncompleteError):
     ) -> None:
         super().__init__(what, why)
         self.crowded = crowded  # fewer connections may help: 429, 503, a refusal
-        self.refused = refused  # nobody answered at all
-        self.stalled = stalled  # bytes stopped coming, or came too slowly to count
-        self.garbled = garbled  # what came is no HTTP: another attempt seldom helps
-        self.broken = broken  # the server says that it fails at this request: 500
+        self.refused = refused  # the connection was refused: no server listens there
+        self.stalled = stalled  # bytes stopped coming, or came too slowly to count as progress
+        self.garbled = garbled  # the answer is not HTTP: another attempt seldom helps
+        self.broken = broken  # the server reports an error of its own on this request: 500
         self.retry_after = retry_after
 
 
 class RefusedError(RemoteFailure):
-    """The server refuses for good."""
+    """The server refuses, and asking again would not help."""
 
     exit_code = 4
 
@@ -97,7 +97,7 @@ class RemotePermissionError(RefusedError, PermissionError):
 
 
 class UnbelievableError(RefusedError):
-    """The server's answers contradict themselves or the standard; nothing of them was written."""
+    """The server's answers contradict each other or the standard; nothing from them was written."""
 
 
 class OffsetError(RefusedError, ValueError):
@@ -105,7 +105,7 @@ class OffsetError(RefusedError, ValueError):
 
 
 class PastEndError(OffsetError):
-    """What was asked for begins past the end; *size* is what the server says."""
+    """The range asked for begins past the end; *size* is the one that the server states."""
 
     def __init__(self, what: str, size: int) -> None:
         super().__init__(what, f"the offset lies past the end, at {size} bytes")
@@ -130,7 +130,7 @@ class ForeignFileError(SmartRemoteError, FileExistsError):
 
 
 class LocalError(SmartRemoteError, OSError):
-    """The local side fails: disk full, permission, not a regular file. What arrived is kept."""
+    """A problem on this machine: disk full, permission, not a regular file. What has arrived is kept."""
 
     exit_code = 6
     errno: int | None = None
@@ -140,19 +140,19 @@ class LocalError(SmartRemoteError, OSError):
 
 
 class NotCachedError(LocalError):
-    """`--offline` was asked for, and the blocks are not in the cache."""
+    """The run is offline, and the blocks are not in the cache."""
 
     hint = "leave out --offline to fetch them"
 
 
 class ChecksumError(SmartRemoteError):
-    """The bytes do not have the expected digest, and fetching them again did not mend it."""
+    """The bytes do not have the expected digest, also after fetching them again."""
 
     exit_code = 7
 
 
 class DamagedError(SmartRemoteError, ValueError):
-    """A file cannot be read as what it should be: a part record, a zip archive."""
+    """A file is not what it should be, or is damaged: a part record, a zip archive."""
 
     exit_code = 8
 
@@ -168,7 +168,7 @@ class BusyError(SmartRemoteError, BlockingIOError):
 
 
 class ClosedError(SmartRemoteError, ValueError):
-    """The file or manager was closed while, or before, it was used."""
+    """The file or manager was closed before or while it was used."""
 
 
 def bug(error: BaseException) -> SmartRemoteError:

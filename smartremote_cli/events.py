@@ -1,4 +1,4 @@
-"""What happens during a transfer, as frozen values; a listener is any callable that takes one.
+"""Events of a transfer, as frozen values; a listener is any callable that takes one.
 
 Sizes are bytes, speeds bytes per second, times seconds. Listeners are called from the engine's threads, never
 while a lock is held, and must return quickly.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class Started(NamedTuple):
-    """The first believed answer came: the size (None while unknown) and what was held before."""
+    """The server has answered: the size (None while unknown), and the bytes that were held before."""
 
     name: str
     size: int | None
@@ -19,7 +19,7 @@ class Started(NamedTuple):
 
 
 class Retrying(NamedTuple):
-    """An attempt failed and another will follow after *pause* seconds."""
+    """An attempt failed, and the next one begins in *pause* seconds; *failures* counts those in a row."""
 
     why: str
     pause: float
@@ -27,14 +27,14 @@ class Retrying(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something a person should know: a coded body, a weak validator. *detail* ones are for -v only."""
+    """Something a person should know, such as a weak validator; *detail* means that only -v shows it."""
 
     text: str
     detail: bool = False
 
 
 class Snapshot(NamedTuple):
-    """The state of a transfer at one instant; read by displays at their own pace, not sent as an event."""
+    """The state of a transfer at one instant. It is not an event: displays ask for it when they draw."""
 
     bytes_present: int
     size: int | None
@@ -47,4 +47,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Be the listener of those who do not want one."""
+    """Do nothing: the default listener."""

@@ -1,4 +1,4 @@
-"""Threads where there may be no more of them: a limit on processes, or on memory."""
+"""Starting threads where the system may refuse them: a limit on processes, or on memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 
 def start(thread: threading.Thread) -> bool:
-    """Start *thread* and return True; False when the system allows no more, and it is as if it had never been made."""
+    """Start *thread* and return whether the system allowed it. Otherwise the thread never ran."""
     try:
         thread.start()
     except (RuntimeError, MemoryError):

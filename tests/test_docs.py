@@ -1,4 +1,4 @@
-"""What the papers say exists: commands, options, exit codes, completions."""
+"""What the documentation mentions exists: commands, options, exit codes, completions, public names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def find_group() -> click.Group:
-    """Return the group of all commands, under whatever name it goes."""
+    """Return the group of all commands, whatever its name is."""
     return next(value for value in vars(cli_module).values() if isinstance(value, click.Group))
 
 
@@ -36,7 +36,7 @@ def command(name: str) -> click.Command:
 
 
 def calls_in(text: str) -> list[str]:
-    """Return what stands after `smartremote` in every call in the code blocks of a Markdown text."""
+    """Return the words after `smartremote` in each call in the code blocks of a Markdown text."""
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     calls = re.findall(r"(?:^|[(|]\s*)smartremote ([^|)\n]*)", "".join(blocks), re.MULTILINE)
     return [call.strip() for call in calls]
@@ -93,6 +93,11 @@ def test_the_readme_lists_every_exit_code() -> None:
     }
     assert raised <= listed
     assert {0, 130, 143, 129} <= listed
+
+
+@pytest.mark.parametrize("name", smartremote_cli.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    assert getattr(smartremote_cli, name) is not None
 
 
 def test_the_changelog_has_what_is_coming_or_this_version() -> None:

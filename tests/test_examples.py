@@ -75,7 +75,7 @@ def test_an_iso_is_listed_at_the_cost_of_two_blocks(tmp_path: Path) -> None:
             ran.stderr
         )
         server.resources["/file.bin"] = Resource(bytes(100_000))
-        assert "no ISO 9660" in run("list_iso", server.url(), folder=tmp_path).stderr
+        assert "not an ISO 9660" in run("list_iso", server.url(), folder=tmp_path).stderr
 
 
 @pytest.mark.parametrize(("lines", "expected"), [("3", 3), ("5000", 5000), ("1000000", 100_000), ("0", 0)])

@@ -1,14 +1,13 @@
 """The central directory of a zip archive: where it lies, and what it lists. Bytes in, values out.
 
-`find_directory` reads the tail of the archive and says which bytes to fetch; `read_entries` turns those bytes
-into entries as they arrive. What the archive claims is held against what is there before anything is asked
-for or allocated, and nothing but `DamagedError` is raised for it. Sections are those of PKWARE's APPNOTE.TXT
-6.3.10.
+`find_directory` reads the tail of the archive and says which bytes to fetch; `read_members` turns those bytes
+into members as they arrive. Both compare what the archive claims with what is there before they ask for bytes or
+allocate memory, and raise nothing but `DamagedError` for it. Sections are those of PKWARE's APPNOTE.TXT 6.3.10.
 
 Which end record counts? One may be forged in the archive's comment, and trailing bytes may hide the true one.
-The first whose comment reaches exactly to the end of the file wins: whatever follows it is inside its comment
-(4.3.16). Without one, the last that fits what can be seen, as unzip and zipfile choose. Both take the last in
-any case, and so list what a comment says.
+The first whose comment reaches exactly to the end of the file wins: everything after it is inside its comment
+(4.3.16). Without one, the last that fits what can be seen, as unzip and zipfile choose. Both of them always take
+the last one, and so list what a forged comment says.
 """
 
 from __future__ import annotations
@@ -17,23 +16,29 @@ from binascii import crc32
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from struct import Struct
 from typing import NamedTuple
 
 from ..core.ranges import ByteRange
 from ..errors import DamagedError
+from .entry import Archive
+from .format import Format
+from .reader import RangeReader
 
-# Holds every end record with its longest comment (65,557 bytes), at least one whole block of 64 KiB, and the
-# whole directory of most archives: one request.
+# Bytes at the end of the file that are asked for first. They hold the end record with its longest comment (65,557
+# bytes), at least one whole block of 64 KiB, and the whole directory of most archives: one request lists those.
 TAIL = 131_072
 
 _END = Struct("<4xHHHHIIH")  # 4.3.16: disk, directory's disk, entries here, entries, size, offset, comment
+_END_SIGNATURE = b"PK\5\6"
 _LOCATOR_SIZE = 20  # 4.3.15
 _END64 = Struct("<4xQ4xIIQQQQ")  # 4.3.14: length of what follows it, then as _END
 _HEADER = Struct("<I4xHHIIIIHHH8xI")  # 4.3.12
 _FIELD = Struct("<HH")  # 4.5.1: tag and length of an extra field
 _HEADER_SIGNATURE = 0x0201_4B50
-_MAX_HEADER = _HEADER.size + 3 * 0xFFFF
+_MAX_HEADER = _HEADER.size + 3 * 0xFFFF  # bytes: name, extra fields and comment have 16-bit lengths
+_DOS_MINUTES = 1024  # dates to remember: members that were written together share theirs
 
 _ZIP64 = 0xFFFF_FFFF  # "see the zip64 extra field"
 _UTF8 = 0x0800  # general purpose flag 11
@@ -76,12 +81,12 @@ class Directory:
         return ByteRange(self.offset, self.offset + self.size) if self.size else None
 
 
-class Entry(NamedTuple):
-    """One member, as its central header states it. Sizes are bytes; nothing of it has been checked."""
+class Member(NamedTuple):
+    """The `Entry` of a zip: one member, as its central header states it. Nothing of it has been checked."""
 
     raw_name: bytes
     flags: int
-    method: int
+    method_number: int
     dos_time: int  # date in the upper, time in the lower 16 bits
     crc32: int
     compressed_size: int
@@ -93,12 +98,13 @@ class Entry(NamedTuple):
     def name(self) -> str:
         """The name up to its first NUL, as zipfile cuts it: UTF-8 by flag or extra field 0x7075, else cp437.
 
-        The extra field counts when it is valid UTF-8 of a name with this CRC-32 (4.6.9). Bytes that are
-        flagged as UTF-8 and are none become lone surrogates (surrogateescape), and so can be written back as
-        they were.
+        The extra field counts when it is valid UTF-8 of a name with this CRC-32 (4.6.9). Bytes that are flagged as
+        UTF-8 but are not become lone surrogates (surrogateescape), so that they can be written back unchanged.
         """
         raw = self.raw_name
-        renamed = b"up" in self.extra  # perhaps: 0x7075 as it is stored; far cheaper than to walk the fields
+        renamed = (
+            b"up" in self.extra
+        )  # a first guess: 0x7075 as it is stored; walking the fields costs far more
         if raw.isascii() and not renamed:  # the usual case, several times faster than cp437
             text = raw.decode()
         elif self.flags & _UTF8:
@@ -119,9 +125,9 @@ class Entry(NamedTuple):
         return ""
 
     @property
-    def method_name(self) -> str:
+    def method(self) -> str:
         """The method in zipfile's words (`store`, `deflate`); its number where it has no name."""
-        return _METHODS.get(self.method, str(self.method))
+        return _METHODS.get(self.method_number, str(self.method_number))
 
     @property
     def date_time(self) -> tuple[int, int, int, int, int, int]:
@@ -132,7 +138,7 @@ class Entry(NamedTuple):
 
     @property
     def modified(self) -> datetime | None:
-        """The stored time, without a zone since none is known; None when there is no such date."""
+        """The stored time, without a zone because zip states none; None when there is no such date."""
         try:
             return datetime(*self.date_time)
         except ValueError:
@@ -142,9 +148,11 @@ class Entry(NamedTuple):
     def unix_time(self) -> int | None:
         """Seconds since 1970 from Info-ZIP's extra fields ("UT", else the older "UX" and 0x000d), if any.
 
-        As unzip, from which also comes that a time past 2038 counts only when the stored year says so too:
-        else it is one before 1970, from an archiver with signed times.
+        Like unzip, believe a time past 2038 only when the stored year agrees: otherwise an archiver with signed
+        times meant one before 1970.
         """
+        if not self.extra:
+            return None
         older: int | None = None
         for tag, data in _extra_fields(self.extra):
             if tag == 0x5455:
@@ -156,6 +164,11 @@ class Entry(NamedTuple):
         return older
 
     @property
+    def stored_minute(self) -> str:
+        """The stored time up to the minute, even where there is no such date, as unzip prints it."""
+        return _minute_text(self.dos_time >> 5)
+
+    @property
     def is_dir(self) -> bool:
         return self.name.endswith("/")
 
@@ -164,18 +177,24 @@ class Entry(NamedTuple):
         return bool(self.flags & 1)
 
 
+@lru_cache(maxsize=_DOS_MINUTES)
+def _minute_text(dos: int) -> str:
+    day = f"{(dos >> 20) + 1980:04}-{dos >> 16 & 15:02}-{dos >> 11 & 31:02}"
+    return f"{day} {dos >> 6 & 31:02}:{dos & 63:02}"
+
+
 def find_directory(tail: bytes, size: int, what: str = "zip archive") -> Directory:
     """Return where the central directory of a file of *size* bytes lies, judging by *tail*, its last bytes.
 
-    *tail* should be min(size, TAIL) bytes long. A directory that begins before it is judged by numbers alone;
-    `read_entries` sees the rest. Raises DamagedError, naming *what*, when this is no zip archive, one of
-    several disks, or one whose end record says what cannot be.
+    *tail* should be min(size, TAIL) bytes long. A directory that begins before it is judged by its numbers alone;
+    `read_members` sees the rest. Raises DamagedError, naming *what*, when this is not a zip archive, or is one of
+    several disks, or its end record contradicts itself or the size.
     """
     if len(tail) > size:
         raise ValueError(f"the last {len(tail)} bytes of {size}")
     why = f"not a zip archive: no end of central directory in its last {len(tail)} bytes"
     found: Directory | None = None
-    at = tail.find(b"PK\5\6", max(0, len(tail) - _END.size - 0xFFFF))
+    at = tail.find(_END_SIGNATURE, max(0, len(tail) - _END.size - 0xFFFF))
     while at >= 0:
         verdict = _judge(tail, at, size - len(tail))
         if isinstance(verdict, str):
@@ -184,7 +203,7 @@ def find_directory(tail: bytes, size: int, what: str = "zip archive") -> Directo
             return verdict
         else:
             found = verdict
-        at = tail.find(b"PK\5\6", at + 1)
+        at = tail.find(_END_SIGNATURE, at + 1)
     if found is None:
         raise DamagedError(what, why)
     return found
@@ -208,9 +227,9 @@ def _judge(tail: bytes, at: int, base: int) -> Directory | str:
         return f"a central directory of {size} bytes cannot lie in the {end} bytes before its end"
     if count * _HEADER.size > size or (zip64 and count * _MAX_HEADER < size):
         return f"a central directory of {size} bytes cannot hold {count} entries"
-    # It lies right before its end record, whatever precedes the archive; how much that is follows from the
-    # stored offset, which is counted from the archive proper. Where no header begins there, the offset is
-    # believed.
+    # The directory lies right before its end record, whatever precedes the archive. The stored offset counts from
+    # the archive proper, so the difference is the length of what precedes it. Where no header begins at that place,
+    # believe the stored offset instead.
     start = end - size
     if start < offset:
         return f"{offset - start} bytes are missing before the central directory"
@@ -225,9 +244,9 @@ def _judge(tail: bytes, at: int, base: int) -> Directory | str:
 def _find_end64(tail: bytes, locator: int) -> int | None:
     """Return where in *tail* the zip64 end record is whose locator is at *locator*; None if one is missing.
 
-    The locator's own offset is wrong in every archive with something before it, and so unused. The record is
-    56 bytes right before it, or with an extensible data sector (which nobody is known to write, let alone one
-    that reaches beyond the tail) the nearest whose length leads there.
+    The locator's own offset is wrong in every archive with something before it, so it is not used. The record is the
+    56 bytes right before the locator, or, with an extensible data sector, the nearest record whose length leads to
+    it. No known archiver writes such a sector, let alone one that reaches beyond the tail.
     """
     at = locator - _END64.size
     if at < 0 or not tail.startswith(b"PK\6\7", locator):
@@ -239,16 +258,17 @@ def _find_end64(tail: bytes, locator: int) -> int | None:
     return at if leads_there else None
 
 
-def read_entries(chunks: Iterable[bytes], directory: Directory, what: str = "zip archive") -> Iterator[Entry]:
-    """Yield the entries of *directory*, whose bytes are *chunks* in order, cut anywhere.
+def read_members(
+    chunks: Iterable[bytes], directory: Directory, what: str = "zip archive"
+) -> Iterator[Member]:
+    """Yield the members in *directory*, whose bytes are *chunks* in order, cut anywhere.
 
-    Memory is one chunk and one header (at most 192 KiB). Raises DamagedError, naming *what*, at the first
-    header that is none, for a directory that ends within one, and at the end when there were more or fewer
-    entries than the end record says; what came before has been yielded. Without zip64, entries are counted
-    modulo 65536.
+    Memory is one chunk and one header (at most 192 KiB). Raises DamagedError, naming *what*, where a header should
+    begin and does not, for a directory that ends within a header, and at the end when the end record states another
+    number of members; the members before it have been yielded. Without zip64, members are counted modulo 65536.
     """
     unpack, fixed, prefix, seen = _HEADER.unpack_from, _HEADER.size, directory.prefix, 0
-    make = tuple.__new__  # what Entry(...) comes to, in half the time
+    make = tuple.__new__  # does what Member(...) does in half the time
     rest = b""
     for chunk in chunks:
         data = rest + chunk if rest else chunk
@@ -267,7 +287,7 @@ def read_entries(chunks: Iterable[bytes], directory: Directory, what: str = "zip
                 size, packed, offset = _widened(size, packed, offset, fields, what)
             seen += 1
             raw = data[name_at:extra_at]
-            yield make(Entry, (raw, flags, method, time, crc, packed, size, offset + prefix, fields))
+            yield make(Member, (raw, flags, method, time, crc, packed, size, offset + prefix, fields))
             at = following
         rest = data[at:]
     if rest:
@@ -277,7 +297,7 @@ def read_entries(chunks: Iterable[bytes], directory: Directory, what: str = "zip
 
 
 def _widened(size: int, packed: int, offset: int, extra: bytes, what: str) -> tuple[int, int, int]:
-    """Return the three, those that are 0xFFFFFFFF as the zip64 extra field has them, if any (4.5.3)."""
+    """Return all three, with the value from the zip64 extra field for each that is 0xFFFFFFFF (4.5.3)."""
     for tag, data in _extra_fields(extra):
         if tag == 0x0001:
             wide = []
@@ -292,7 +312,7 @@ def _widened(size: int, packed: int, offset: int, extra: bytes, what: str) -> tu
 
 
 def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield tag and data of each extra field; one that is longer than what is left ends them, as in unzip."""
+    """Yield tag and data of each extra field. Stop at one that is longer than what is left, as unzip does."""
     at = 0
     while at + 4 <= len(extra):
         tag, length = _FIELD.unpack_from(extra, at)
@@ -301,3 +321,21 @@ def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield tag, extra[at + 4 : stop]
         at = stop
+
+
+def read_archive(reader: RangeReader, tail: bytes, size: int, what: str) -> Archive:
+    """Return the listing of a zip of *size* bytes whose last bytes are *tail*; *reader* brings its directory."""
+    directory = find_directory(tail, size, what)
+    chunks = reader.stream(directory.offset, directory.offset + directory.size)
+    return Archive("zip", _text(directory.comment), read_members(chunks, directory, what))
+
+
+def _text(comment: bytes) -> str:
+    """Return an archive's comment as UTF-8 if it is valid, else cp437: the archive does not state which."""
+    try:
+        return comment.decode("utf-8")
+    except UnicodeDecodeError:
+        return comment.decode("cp437")
+
+
+FORMAT = Format("zip", -TAIL, None, lambda tail: _END_SIGNATURE in tail, read_archive)

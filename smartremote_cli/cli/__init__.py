@@ -1,7 +1,13 @@
-"""The command line: one short file a command, and here the one place where errors become lines and exit codes.
+"""The command line: a short file a command, and here the one place where errors become lines and exit codes.
 
-Commands are imported when they are used, and import the engine inside themselves, so that `--help`, `status`
-and the completion of a word never pay for httpx. Nor do they pay here for what only errors need.
+It may import everything else. The group imports a command when it is used, and the command imports the engine inside
+itself: `--help`, `status` and the completion of a word never load the engine. Modules that only errors need are
+imported where the error is handled.
+
+- get, cat, zip_ls, status, complete, completion: the commands.
+- options: the options that commands share. wiring: the objects that these options describe.
+- listing: the forms in which zip-ls prints entries. output: standard output. progress: what stderr shows meanwhile.
+- signals: Ctrl-C and its relatives. completion_scripts: the scripts of the shells.
 """
 
 from __future__ import annotations
@@ -21,14 +27,14 @@ from .output import PipeClosed
 from .signals import Interrupted, catch_signals
 
 COMMANDS = {
-    "get": "Download the whole resource into a file, resuming where an earlier run ended.",
-    "cat": "Write a range of the resource to standard output.",
-    "zip-ls": "List a remote zip archive from its directory alone.",
-    "status": "Say which bytes of a download are here and which are missing.",
-    "complete": "Fill what is missing of a partial file.",
+    "get": "Download a file, resuming where an earlier run ended.",
+    "cat": "Print a range of bytes of a remote file.",
+    "zip-ls": "List the files in a remote zip.",
+    "status": "Show what has arrived and what is missing.",
+    "complete": "Fetch what is missing of a partial file.",
     "completion": "Print the completion script of a shell.",
 }
-PIPE_CLOSED = 141  # as if SIGPIPE had ended us
+PIPE_CLOSED = 141  # the exit code of a process that SIGPIPE ended
 
 
 class Commands(click.Group):
@@ -57,7 +63,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
-        """Complete the name of a command from the table, without importing any."""
+        """Complete the name of a command from the table, without importing a command."""
         found = [
             CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)
         ]
@@ -74,7 +80,7 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="smartremote")
 def app() -> None:
-    """Treat any URL as a local random-access file: fetch only what is read, and never twice."""
+    """Treat any URL as a local file: fetch only what you ask for, and only once."""
 
 
 def main() -> None:
@@ -82,11 +88,11 @@ def main() -> None:
     _fill_in_standard_streams()
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
-        # What was printed was flushed then. After a signal nothing may hold up the exit, a full pipe least of all.
+        # Commands flush what they print. After a signal do not flush: a full pipe would hold up the exit.
         if stream is not None and code < 128:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-    os._exit(code)  # threads that still wait for the network have nothing left to do
+    os._exit(code)  # do not wait for threads that are still waiting for the network
 
 
 def run(arguments: list[str]) -> int:
@@ -114,7 +120,7 @@ def run(arguments: list[str]) -> int:
     except PipeClosed:
         return PIPE_CLOSED
     except SystemExit as leave:
-        # click's: 0 after completing a word, 1 when the pipe behind a help page closed
+        # Click raises it: 0 after completing a word, 1 when the pipe behind a help page closed.
         return PIPE_CLOSED if leave.code else 0
     except SmartRemoteError as error:
         if verbose and error.exit_code == 1:
@@ -122,18 +128,18 @@ def run(arguments: list[str]) -> int:
         tell(error)
         return error.exit_code
     except (OSError, MemoryError) as error:
-        # Of the streams, to which click writes its own pages, or of the machine.
+        # From a stream to which Click writes its own pages, or from the machine.
         if verbose:
             _show_traceback(error)
-        what = (error.strerror or str(error)) if isinstance(error, OSError) else "there is no more memory"
-        say(f"local trouble: {what}")
+        what = (error.strerror or str(error)) if isinstance(error, OSError) else "out of memory"
+        say(f"a problem on this machine: {what}")
         return 6
     except Exception as error:
         if verbose:
             _show_traceback(error)
         say(
-            f"a defect of smartremote: {type(error).__name__}: {error}",
-            "run it again with -v and report what it says",
+            f"a bug in smartremote: {type(error).__name__}: {error}",
+            "run it again with -v and report the output",
         )
         return 1
 
@@ -144,7 +150,7 @@ def tell(error: SmartRemoteError) -> None:
 
 
 def say(line: str, hint: str | None = None) -> None:
-    """Print a line of ours on stderr; a closed stderr is no reason to fail."""
+    """Print a line and a hint on stderr; ignore a stderr that is closed or broken."""
     text = f"smartremote: {printable(line)}\n" + (f"  {printable(hint)}\n" if hint else "")
     try:
         sys.stderr.write(text)
@@ -160,16 +166,16 @@ def _show_traceback(error: BaseException) -> None:
 
 
 def _fill_in_standard_streams() -> None:
-    """Open what the caller closed (`2>&-`): else a data file would get that number, and be taken for the stream."""
+    """Open standard streams that the caller closed (`2>&-`): else a data file would get the number of one of them."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
 
 
 def _without_secrets(text: str) -> str:
-    """Return *text* on one line, its URLs as they may be shown."""
+    """Return *text* on one line, without the secrets in its URLs."""
     import re
 
     from ..core.urls import redact

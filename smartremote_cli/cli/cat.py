@@ -7,23 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import OffsetError
-from .options import (
-    Size,
-    cache_of,
-    cache_options,
-    display_options,
-    limiter_of,
-    network_options,
-    policy_of,
-    progress_of,
-    transport_of,
-)
+from .options import Size, cache_options, display_options, network_options
 from .output import Output
+from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
 
 if TYPE_CHECKING:
     from ..library.reading import Reader
 
-CONNECTIONS = 8
+CONNECTIONS = 8  # as the default of `get --connections`
 
 
 @click.command()
@@ -35,12 +26,12 @@ CONNECTIONS = 8
     metavar="N",
     help="Begin at byte N; -N counts from the end.",
 )
-@click.option("--length", type=Size(), metavar="N", help="Write at most N bytes; without it, up to the end.")
+@click.option("--length", type=Size(), metavar="N", help="Print at most N bytes [default: up to the end].")
 @cache_options
 @network_options
 @display_options
 def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
-    """Write exactly those bytes of URL to standard output, fetching only the blocks that hold them."""
+    """Print a range of bytes of URL (all of it without options), fetching only the blocks that hold it."""
     out = Output()
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..library.reading import Reader
@@ -82,7 +73,7 @@ def _copy(reader: Reader, offset: int, length: int | None, out: Output) -> None:
     for data in reader.stream(start, stop):
         out.write(data)
     out.flush()
-    if size is None and reader.transfer is not None:  # it is known now, where the end was met
+    if size is None and reader.transfer is not None:  # known now: the stream has reached the end
         _check_offset(reader, offset, reader.transfer.size)
 
 

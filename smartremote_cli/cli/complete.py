@@ -1,4 +1,4 @@
-"""`smartremote complete`: what is missing of a partial file, from the URL in its record."""
+"""`smartremote complete`: fetch what is missing of a partial file, from the URL in its record."""
 
 from __future__ import annotations
 
@@ -8,15 +8,8 @@ import click
 
 from ..errors import ForeignFileError, LocalError, SmartRemoteError, UsageError
 from .completion import unfinished_files
-from .options import (
-    display_options,
-    fill_options,
-    limiter_of,
-    network_options,
-    policy_of,
-    progress_of,
-    transport_of,
-)
+from .options import display_options, fill_options, network_options
+from .wiring import limiter_of, policy_of, progress_of, transport_of
 
 if TYPE_CHECKING:
     from ..transport.transport import Transport
@@ -24,12 +17,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=unfinished_files)
-@click.option("--url", metavar="NEW", help="Fetch from NEW, after checking that it serves the same resource.")
+@click.option("--url", metavar="NEW", help="Fetch from NEW, after checking that it serves the same file.")
 @fill_options
 @network_options
 @display_options
 def complete(files: tuple[str, ...], url: str | None, **options: Any) -> int:
-    """Fill what is missing of each FILE from the URL in its part record."""
+    """Fetch what is missing of each FILE, from the URL in its part record."""
     from . import tell
 
     if url is not None and len(files) > 1:
@@ -62,7 +55,7 @@ def _complete_one(path: str, url: str | None, transport: Transport, options: dic
         return
     source = url or record.url
     if source is None:
-        raise UsageError(path, "its record names no URL; give it with --url")
+        raise UsageError(path, "its record names no URL; give one with --url")
     wishes = DownloadOptions(
         policy=policy_of(options),
         checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,

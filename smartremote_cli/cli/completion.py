@@ -25,8 +25,8 @@ def completion(shell: str) -> None:
 def unfinished_files(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem[str]]:
-    """Complete a word with files that are still being downloaded: the `shell_complete` of such arguments.
+    """Complete a word with unfinished files: the `shell_complete` of arguments that name one.
 
-    Only the kind of answer is said here; the shell's script looks for the files.
+    Return only the kind of answer; the shell's script looks for the files.
     """
     return [CompletionItem(incomplete, type=UNFINISHED)]

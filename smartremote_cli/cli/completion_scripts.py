@@ -15,12 +15,12 @@ UNFINISHED = "unfinished"
 
 BASH = r"""# bash completion for smartremote (bash 4.4 or newer)
 #
-# Found without a step of yours after an installation that puts it into share/bash-completion/completions;
-# else: source <(smartremote completion bash)
+# Shells load this by themselves where an installer puts it into share/bash-completion/completions;
+# otherwise: source <(smartremote completion bash)
 
 _smartremote() {
-    # bash cuts words at ':' and '=' (COMP_WORDBREAKS). Join what no blank separates; $before is the part of
-    # the current word that bash will leave alone, so answers must not repeat it.
+    # bash cuts words at ':' and '=' (COMP_WORDBREAKS). Join what no space separates; $before is the part of
+    # the current word that bash will not replace, so answers must not repeat it.
     local line=${COMP_LINE:0:COMP_POINT} program=$1 before='' blank piece i
     local -a words=()
     for ((i = 0; i <= COMP_CWORD; i++)); do
@@ -42,7 +42,7 @@ _smartremote() {
     before=${before//[\\\"\']/}
 
     program=${program/#\~\//$HOME/}
-    type -P "$program" >/dev/null || program=smartremote # an alias, say
+    type -P "$program" >/dev/null || program=smartremote # an alias, for example
 
     local IFS=$'\n' response kind value
     response=$(
@@ -61,7 +61,7 @@ _smartremote() {
     done <<<"$response"
 }
 
-# Paths that start with $2. Readline does it best; only where bash has cut the word must we do it ourselves.
+# Paths that start with $2. Readline does it best; do it here only where bash has cut the word.
 _smartremote_paths() {
     if [[ -z $3 ]]; then
         compopt -o "$4"
@@ -94,15 +94,15 @@ ZSH = r"""#compdef smartremote smartremote-cli
 #
 # zsh completion for smartremote
 #
-# Found without a step of yours after an installation that puts it into share/zsh/site-functions;
-# else, after compinit: source <(smartremote completion zsh)
+# Shells load this by themselves where an installer puts it into share/zsh/site-functions;
+# otherwise, after compinit: source <(smartremote completion zsh)
 
 _smartremote() {
     local program=${~words[1]} kind value help
     local -a response plain described
     (( $+commands[$program] )) || [[ -x $program ]] || program=smartremote
 
-    # Only what is left of the cursor counts; the quotes keep a blank in the current word from splitting it.
+    # Take only what is left of the cursor; the quotes keep a space in the current word from splitting it.
     response=("${(@f)$(
         COMP_WORDS="${(F)words[1,CURRENT-1]} ${(qq)${(Q)PREFIX}}" COMP_CWORD=$((CURRENT - 1)) \
             _SMARTREMOTE_COMPLETE=zsh_complete _SMARTREMOTE_CLI_COMPLETE=zsh_complete \
@@ -143,8 +143,8 @@ fi
 
 FISH = r"""# fish completion for smartremote
 #
-# Found without a step of yours after an installation that puts it into share/fish/vendor_completions.d;
-# else: smartremote completion fish | source
+# Shells load this by themselves where an installer puts it into share/fish/vendor_completions.d;
+# otherwise: smartremote completion fish | source
 
 function __smartremote_complete
     set -l program (commandline -opc)[1]
@@ -171,7 +171,7 @@ function __smartremote_complete
     end
 end
 
-# What fish itself offers for a path. The command must be one that has no completions of its own.
+# The paths that fish itself offers. The command must be one without completions of its own.
 function __smartremote_paths --argument-names typed
     complete -C "'' $typed" | string split -f 1 -- \t
 end
@@ -181,7 +181,7 @@ function __smartremote_unfinished --argument-names typed
     set -l word (string unescape -- $typed)
     for name in (__smartremote_paths $typed)
         set -l path (string replace -r -- '^~/' "$HOME/" $name)
-        test -e "$path"; or continue # fish also completes what follows a '=', which is no option's here
+        test -e "$path"; or continue # fish also completes what follows any '='; here that is not an option's value
         set -l data (string replace -r -- '\.part$' '' $name)
         if test -d "$path"; or test -e "$path.part"
             printf '%s\n' $name

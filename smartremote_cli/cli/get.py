@@ -8,16 +8,8 @@ import click
 
 from ..core.urls import BESIDE
 from ..errors import UsageError
-from .options import (
-    cache_of,
-    display_options,
-    fill_options,
-    limiter_of,
-    network_options,
-    policy_of,
-    progress_of,
-    transport_of,
-)
+from .options import display_options, fill_options, network_options
+from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
 
 
 @click.command()
@@ -27,20 +19,20 @@ from .options import (
     "--output",
     type=click.Path(readable=False),
     metavar="FILE",
-    help="Write to FILE, not to the server's name for it.",
+    help="Where to write [default: the name from the server or the URL].",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a file of that name, whatever it is.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE even if it is something else.")
 @fill_options
 @network_options
 @display_options
 def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
-    """Download URL into a file, with several connections, resuming where an earlier run ended."""
+    """Download URL with several connections, resuming where an earlier run ended."""
     if output == "-":
         raise UsageError("--output", "get writes to a file", hint="for standard output: smartremote cat URL")
     if output == "":
-        raise UsageError("--output", "an empty name")
+        raise UsageError("--output", "the name is empty")
     if output is not None and output.endswith(BESIDE):
-        raise UsageError("--output", f"names that end in {' or '.join(BESIDE)} are those of part records")
+        raise UsageError("--output", f"names ending in {' or '.join(BESIDE)} are reserved for part records")
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..core.urls import file_name
         from ..events import Notice

@@ -1,37 +1,29 @@
-"""The options that commands share, and what they come to: a transport, a policy, a cache, a display."""
+"""The options that commands share, and the types of their values. `wiring` makes something of them."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from ..core.sizes import parse_size
-from ..errors import LocalError, UsageError
 
-if TYPE_CHECKING:
-    from ..store.cache import Cache
-    from ..transfer.state import Policy
-    from ..transfer.transfer import Transfer
-    from ..transport.limiter import Limiter
-    from ..transport.preconnect import Early
-    from ..transport.transport import Transport
-    from .progress.display import Progress
-
-# What names a proxy (urllib.request.getproxies).
-_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
+# Half of aria2's --timeout: long enough for a busy server, short enough for a person who waits.
+_TIMEOUT_SECONDS = 30.0
+_MAX_TIMEOUT_SECONDS = 1_000_000  # 11 days: in milliseconds it still fits the C int that poll(2) takes
+_RETRIES = 5  # as aria2's --max-tries
+# A judgement between browsers (six to a host) and aria2's limit (16): more connections fill a link whose server
+# limits each of them, but some servers refuse them (429, 503).
+_CONNECTIONS = 8
+_MAX_CONNECTIONS = 256  # bounds the threads and sockets of one run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Size(click.ParamType[int]):
-    """A number of bytes: 4096, 64K, 1M, 2G, 0x1000; with *signed*, also a negative one."""
+    """A number of bytes: 4096, 64K, 1M, 2G, 0x1000; with *signed*, also a negative number."""
 
     name = "size"
 
@@ -48,12 +40,12 @@ class Size(click.ParamType[int]):
 
 
 class Seconds(click.FloatRange):
-    """A time in seconds, positive and within what poll(2) can wait for."""
+    """A positive time in seconds, no longer than poll(2) can wait."""
 
     name = "seconds"
 
     def __init__(self) -> None:
-        super().__init__(min=0, min_open=True, max=1_000_000)
+        super().__init__(min=0, min_open=True, max=_MAX_TIMEOUT_SECONDS)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         seconds = float(super().convert(value, param, ctx))
@@ -63,7 +55,7 @@ class Seconds(click.FloatRange):
 
 
 class Header(click.ParamType[str]):
-    """A header field. In the environment, one a line."""
+    """A header field. An environment variable holds one a line."""
 
     name = "header"
 
@@ -72,7 +64,7 @@ class Header(click.ParamType[str]):
 
 
 def network_options(command: Command) -> Command:
-    """Add what every command that talks to a server takes."""
+    """Add the options of every command that talks to a server."""
     return _apply(
         command,
         click.option(
@@ -81,11 +73,13 @@ def network_options(command: Command) -> Command:
             multiple=True,
             type=Header(),
             metavar="'K: V'",
-            help="Send this header, to the first origin only. Repeatable.",
+            help="Send this header, to the first host only. Repeatable.",
         ),
-        click.option("--user", metavar="NAME[:PASS]", help="Authenticate; without PASS it is asked for."),
         click.option(
-            "--netrc/--no-netrc", default=True, help="Look credentials up in ~/.netrc.", show_default=True
+            "--user", metavar="NAME[:PASS]", help="Log in; asks for the password if PASS is left out."
+        ),
+        click.option(
+            "--netrc/--no-netrc", default=True, help="Look up credentials in ~/.netrc.", show_default=True
         ),
         click.option("--proxy", metavar="URL", help="Use this proxy instead of the environment's."),
         click.option(
@@ -99,24 +93,24 @@ def network_options(command: Command) -> Command:
         click.option(
             "--timeout",
             type=Seconds(),
-            default=30.0,
+            default=_TIMEOUT_SECONDS,
             metavar="SECONDS",
             show_default=True,
-            help="Longest wait for a connection, and for the next byte.",
+            help="Give up on a connection that has been silent this long.",
         ),
         click.option(
             "--retries",
             type=click.IntRange(min=0),
-            default=5,
+            default=_RETRIES,
             metavar="N",
             show_default=True,
-            help="Failures in a row, without progress, that are survived.",
+            help="Give up after N failures in a row without progress.",
         ),
         click.option(
             "--limit-rate",
             type=Size(),
             metavar="RATE",
-            help="Bytes per second, for all connections together.",
+            help="At most RATE bytes per second, for all connections together, as 2M.",
         ),
     )
 
@@ -124,7 +118,7 @@ def network_options(command: Command) -> Command:
 def display_options(command: Command) -> Command:
     return _apply(
         command,
-        click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings, only errors."),
+        click.option("-q", "--quiet", is_flag=True, help="Print errors only, no progress and no warnings."),
         click.option("-v", "--verbose", is_flag=True, help="Say more about what happens."),
         click.option(
             "--progress",
@@ -142,22 +136,24 @@ def fill_options(command: Command) -> Command:
         click.option(
             "-x",
             "--connections",
-            type=click.IntRange(1, 256),
-            default=8,
+            type=click.IntRange(1, _MAX_CONNECTIONS),
+            default=_CONNECTIONS,
             metavar="N",
             show_default=True,
-            help="Most connections at once.",
+            help="Use at most N connections.",
         ),
-        click.option("--checksum", metavar="ALG:HEX", help="Expect this digest, as sha256:HEX."),
+        click.option(
+            "--checksum", metavar="ALG:HEX", help="Expect this digest of the whole file, as sha256:HEX."
+        ),
         click.option(
             "--on-change",
             type=click.Choice(["fail", "restart"]),
             default="fail",
             show_default=True,
-            help="What to do when the resource has changed.",
+            help="What to do when the file on the server has changed.",
         ),
         click.option(
-            "--no-sync", is_flag=True, help="Do not sync: faster, but a power cut may cost progress."
+            "--no-sync", is_flag=True, help="Do not sync to disk: faster, but a power cut may cost progress."
         ),
     )
 
@@ -169,162 +165,11 @@ def cache_options(command: Command) -> Command:
             "--cache-dir",
             type=click.Path(file_okay=False),
             metavar="DIR",
-            help="Keep blocks here instead of in the user's cache folder.",
+            help="Keep blocks in DIR, not in your cache folder.",
         ),
-        click.option("--no-cache", is_flag=True, help="Neither use nor keep cached blocks."),
-        click.option("--offline", is_flag=True, help="Use cached blocks only, unasked."),
+        click.option("--no-cache", is_flag=True, help="Neither read nor write the cache."),
+        click.option("--offline", is_flag=True, help="Use only cached blocks; never contact the server."),
     )
-
-
-@contextlib.contextmanager
-def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Transport]:
-    """Have the transport that the network options describe, closed in the end.
-
-    A connection to *url* is begun before anything else: what is slow to import is best imported after that.
-    """
-    with _begun(url, options) as early:
-        from ..transport.remote import check_header
-        from ..transport.transport import USER_AGENT, Options, Transport
-
-        wishes = Options(
-            headers=tuple(check_header(text) for text in options["header"]),
-            user=_user(options["user"]),
-            netrc=options["netrc"],
-            proxy=_proxy(options["proxy"]),
-            cacert=options["cacert"],
-            insecure=options["insecure"],
-            user_agent=options["user_agent"] or USER_AGENT,
-            timeout=options["timeout"],
-        )
-        with Transport(wishes, early=early) as transport:
-            yield transport
-
-
-@contextlib.contextmanager
-def _begun(url: str | None, options: dict[str, Any]) -> Iterator[Early | None]:
-    """Have a connection to *url* begun, and dropped if nobody takes it; None where none should be."""
-    early = None if url is None else _begin(url, options)
-    try:
-        yield early
-    finally:
-        if early is not None:
-            early.drop()
-
-
-def _begin(url: str, options: dict[str, Any]) -> Early | None:
-    """Begin to connect to *url*, unless nothing will be asked, or a proxy will."""
-    from ..core.urls import check_url, origin_of
-    from ..transport.preconnect import Early
-    from ..transport.tls import Trust
-
-    named = {name.lower() for name, value in os.environ.items() if value}
-    # macOS has a setting for proxies as well.
-    proxied = options["proxy"] or (options["proxy"] is None and named & _PROXIES) or sys.platform == "darwin"
-    if proxied or options.get("offline"):
-        return None
-    try:
-        scheme, host, port = origin_of(check_url(url))
-    except UsageError:  # it will be said when all the others were asked
-        return None
-    if not host.isascii() or (":" in host and host not in url):
-        return None  # httpx has its own way to write these
-    trust = Trust(options["cacert"], options["insecure"]) if scheme == "https" else None
-    return Early(host, port, trust, options["timeout"])
-
-
-def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
-    from ..transfer.state import Policy
-
-    count = connections or options["connections"]
-    return Policy(connections=count, retries=options["retries"], digest_decides=bool(options.get("checksum")))
-
-
-def limiter_of(options: dict[str, Any]) -> Limiter | None:
-    from ..transport.limiter import Limiter
-
-    rate = options["limit_rate"]
-    if rate is None:
-        return None
-    if rate <= 0:
-        raise UsageError("--limit-rate", "expected more than 0 bytes per second")
-    return Limiter(rate)
-
-
-def cache_of(options: dict[str, Any]) -> Cache | None:
-    """Return the cache that the cache options name; None with --no-cache."""
-    from ..store.cache import Cache, default_folder, parse_limit
-
-    if options.get("no_cache"):
-        if options.get("offline"):
-            raise UsageError("--offline", "uses the cache alone, which --no-cache forbids")
-        return None
-    try:
-        folder = options.get("cache_dir") or default_folder()
-    except LocalError:
-        if "no_cache" in options:
-            raise
-        return None  # it is not what this command is about
-    return Cache(folder, parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
-
-
-@contextlib.contextmanager
-def progress_of(
-    options: dict[str, Any], name: str, transfer: Callable[[], Transfer | None], *, shy: bool = False
-) -> Iterator[Progress]:
-    """Show progress as the display options say; *shy* commands show none unless they are told how."""
-    from ..events import Snapshot
-    from .progress.display import make_progress
-
-    def watch() -> Snapshot:
-        current = transfer()
-        if current is None:
-            return Snapshot(0, None, 0)
-        present, size, connections = current.progress()
-        return Snapshot(present, size, connections, current.cells(64))
-
-    _log(options["verbose"])
-    mode = "none" if shy and options["progress"] == "auto" else options["progress"]
-    with make_progress(
-        mode, quiet=options["quiet"], verbose=options["verbose"], watch=watch, name=name
-    ) as progress:
-        yield progress
-
-
-def _log(verbose: bool) -> None:
-    if not verbose:
-        return
-    import logging
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("smartremote: %(message)s"))
-    logger = logging.getLogger("smartremote")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-
-
-def _proxy(text: str | None) -> str | None:
-    """Return *text* when host and port of a proxy can be read from it: a failed attempt would be repeated."""
-    if not text:
-        return text
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError("--proxy", "expected http://HOST:PORT")
-    return text
-
-
-def _user(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    name, colon, password = text.partition(":")
-    if not colon:
-        if not sys.stdin.isatty():
-            raise UsageError("--user", "give NAME:PASS where there is no terminal to ask for the password")
-        password = click.prompt(f"Password for {name}", hide_input=True, err=True)
-    return name, password
 
 
 def _apply(command: Command, *decorators: Callable[[Command], Command]) -> Command:

@@ -1,4 +1,4 @@
-"""Standard output for data: what goes wrong there has a name, which nothing else's trouble can be taken for."""
+"""Standard output for data, with errors of its own, so that they are not mistaken for those of another file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..errors import LocalError
 
 
 class PipeClosed(BrokenPipeError):
-    """Whoever read our output has had enough.
+    """The program that read our output has closed the pipe.
 
-    It carries no errno on purpose: click ends the process with 1 for an OSError that says EPIPE.
+    It carries no errno on purpose: Click ends the process with 1 for an OSError whose errno is EPIPE.
     """
 
 
 class Output:
-    """Standard output, for bytes. `LocalError` when it is closed, or the disk behind it is full."""
+    """Standard output, for bytes. Raises `LocalError` when it is closed or the disk behind it is full."""
 
     def __init__(self) -> None:
         if sys.stdout is None or sys.stdout.closed:
@@ -38,7 +38,7 @@ class Output:
 
 
 def write_line(text: str) -> None:
-    """Write a line of text to standard output; a name that is no text goes out as the bytes that it was."""
+    """Write a line of text to standard output; lone surrogates (surrogateescape) become the bytes they stand for."""
     out = Output()
     out.write(text.encode("utf-8", "surrogateescape") + b"\n")
     out.flush()
@@ -46,5 +46,5 @@ def write_line(text: str) -> None:
 
 def _translated(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
-        return PipeClosed("standard output was closed by whoever read it")
+        return PipeClosed("the reader of standard output closed it")
     return LocalError("standard output", os.strerror(error.errno) if error.errno else str(error))

@@ -1,8 +1,8 @@
 """SIGINT, SIGTERM and SIGHUP: the first unwinds the command, which keeps its progress; a second ends it at once.
 
-Python runs a handler in the main thread, once the system call that this thread may be in is over: a sync that
-takes minutes would hold it up. So a thread of its own hears of every signal, and ends the process when that has
-not happened by itself in time. What was recorded last then stands.
+Python runs a handler in the main thread, and only after a system call there returns: a sync that takes minutes would
+delay it. So a second thread is told of every signal, and ends the process if the command has not ended in time. The
+last checkpoint then holds.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from ..threads import start
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# After so many seconds the process ends, whatever it is doing. The contract says a second.
-GRACE = 0.9
-_SOON = 0.01
+# End the process this long after a signal, whatever it is doing. People expect a Ctrl-C to work within a second; the
+# rest is for the interpreter to leave.
+_SHUTDOWN_SECONDS = 0.9
+_RERAISE_SECONDS = (
+    0.01  # send a signal again after this: by then the destructor that swallowed it has returned
+)
 
 
 class Interrupted(BaseException):
-    """A signal asked to stop. Not an Exception: nothing may take it for a failure to be mended."""
+    """A signal asked to stop. Not an Exception, so that no retry treats it as a failure."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -38,7 +41,7 @@ class Interrupted(BaseException):
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[None]:
-    """Raise `Interrupted` in the main thread at the first signal. One that was ignored at the start stays ignored."""
+    """Raise `Interrupted` in the main thread at the first signal. A signal that was ignored before stays ignored."""
     seen = False
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -53,9 +56,9 @@ def catch_signals() -> Iterator[None]:
         if not isinstance(unraised.exc_value, Interrupted):
             hook(unraised)
             return
-        # It came inside a destructor, or a callback of the import system, which pass nothing on: once more, later.
+        # It was raised in a destructor or an import callback, which swallow exceptions: send the signal again.
         seen = False
-        again = threading.Timer(_SOON, os.kill, (os.getpid(), unraised.exc_value.number))
+        again = threading.Timer(_RERAISE_SECONDS, os.kill, (os.getpid(), unraised.exc_value.number))
         again.daemon = True
         start(again)
 
@@ -74,7 +77,7 @@ def catch_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _end_in_time(heard: list[signal.Signals]) -> Iterator[None]:
-    """End the process `GRACE` seconds after one of *heard*, unless it has left this context by then."""
+    """End the process `_SHUTDOWN_SECONDS` after one of *heard*, unless it has left this context by then."""
     left = threading.Event()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -83,7 +86,7 @@ def _end_in_time(heard: list[signal.Signals]) -> Iterator[None]:
     def watch() -> None:
         while numbers := os.read(reading, 64):
             for number in numbers:
-                if number in heard and not left.wait(GRACE):
+                if number in heard and not left.wait(_SHUTDOWN_SECONDS):
                     os._exit(128 + number)
         os.close(reading)
 

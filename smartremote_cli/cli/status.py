@@ -1,4 +1,4 @@
-"""`smartremote status`: which bytes of a download are here, without asking anybody."""
+"""`smartremote status`: which bytes of a download are here, without the network."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ COMPLETE, PARTIAL = "complete", "partial"
 @click.option(
     "--json", "as_json", envvar="SMARTREMOTE_STATUS_JSON", is_flag=True, help="One JSON object a line."
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing; the exit code tells.")
-@click.option("-v", "--verbose", is_flag=True, help="Name every missing run.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing; only set the exit code.")
+@click.option("-v", "--verbose", is_flag=True, help="List every missing run.")
 def status(paths: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) -> int:
-    """Say what is present and missing of each PATH, a file, its .part, or a folder of such; by default `.`."""
+    """Show what has arrived and what is missing.
+
+    PATH is a download, its .part, or a folder [default: .].
+    """
     from . import tell
 
     worst = 0
@@ -48,7 +51,7 @@ def status(paths: tuple[str, ...], as_json: bool, quiet: bool, verbose: bool) ->
 
 
 def _files(path: str) -> Iterator[str]:
-    """Yield the data files that *path* stands for."""
+    """Yield the data files that *path* names: itself, the file of a record, or all unfinished files in a folder."""
     if not os.path.isdir(path):
         yield path[: -len(".part")] if path.endswith(".part") and not _is_data(path) else path
         return
@@ -125,7 +128,7 @@ def _sentence(facts: dict[str, object], verbose: bool) -> str:
     if not isinstance(present, int):
         return f"{name}: partial, its part record is missing"
     if not isinstance(size, int) or not isinstance(missing, list):
-        text = f"{name}: partial, {size_text(present)} here, the size is not known"
+        text = f"{name}: partial, {size_text(present)} here, size unknown"
     else:
         share = 100 * present // size if size else 100
         runs = f"{len(missing)} run{'' if len(missing) == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""`smartremote zip-ls`: a remote zip archive's listing, from its directory alone."""
+"""`smartremote zip-ls`: print what `list_archive` reads from the directory of a remote archive."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ from typing import Any
 import click
 
 from ..errors import DamagedError
-from .options import (
-    cache_of,
-    cache_options,
-    display_options,
-    limiter_of,
-    network_options,
-    policy_of,
-    progress_of,
-    transport_of,
-)
+from .options import cache_options, display_options, network_options
 from .output import Output
+from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
 
 
 @click.command(name="zip-ls")
 @click.argument("url")
 @click.argument("patterns", nargs=-1, metavar="[PATTERN]...")
 @click.option("-1", "--names-only", is_flag=True, help="One name a line, and nothing else.")
-@click.option("-0", "--null", is_flag=True, help="Names with NULs between, raw.")
+@click.option("-0", "--null", is_flag=True, help="Like -1, but NUL-terminated and unescaped, for xargs -0.")
 @click.option(
     "--json", "as_json", envvar="SMARTREMOTE_ZIP_LS_JSON", is_flag=True, help="One JSON object a line."
 )
@@ -34,11 +26,10 @@ from .output import Output
 def zip_ls(
     url: str, patterns: tuple[str, ...], names_only: bool, null: bool, as_json: bool, **options: Any
 ) -> None:
-    """List the remote zip archive URL, all of it or what any PATTERN matches."""
+    """List the files in the zip at URL, or only those that match a PATTERN."""
     out = Output()
     with transport_of(options, url) as transport:  # connects while the rest is imported
-        from ..archives.zip import TAIL, find_directory, read_entries
-        from ..core.ranges import ByteRange
+        from ..archives.listing import list_archive
         from ..core.urls import redact
         from ..library.reading import Reader
         from ..transport.remote import Remote
@@ -57,14 +48,9 @@ def zip_ls(
                 limiter=limiter_of(options),
                 offline=options["offline"],
             ) as reader:
-                size = reader.open(-TAIL, None)
-                if size is None:
-                    size = reader.size_at_last()
-                tail = reader.read(ByteRange(max(0, size - TAIL), size)) if size else b""
-                directory = find_directory(tail, size, remote.name)
+                archive = list_archive(reader, remote.name)
                 chosen = listing.Patterns(patterns)
-                chunks = reader.stream(directory.offset, directory.offset + directory.size)
-                entries = chosen.select(read_entries(chunks, directory, remote.name))
+                entries = chosen.select(archive)
                 if as_json:
                     lines = listing.json_lines(entries)
                 elif null:
@@ -72,9 +58,9 @@ def zip_ls(
                 elif names_only:
                     lines = listing.names(entries)
                 else:
-                    lines = listing.table(entries, redact(url), directory.comment)
+                    lines = listing.table(entries, redact(url), archive.comment)
                 listing.write(lines, out, errors="surrogateescape" if null else "backslashreplace")
                 out.flush()
             progress.done()
     if chosen.unmatched:
-        raise DamagedError(remote.name, f"nothing in it matches {', '.join(chosen.unmatched)}")
+        raise DamagedError(remote.name, f"no name in it matches {', '.join(chosen.unmatched)}")

@@ -11,7 +11,7 @@ from pyroaring import BitMap
 
 from .ranges import ByteRange
 
-BLOCK = 65_536
+BLOCK = 65_536  # bytes; the block size of the part records that Go's SmartRemote writes
 MAX_BLOCKS = 2**32  # a Roaring bitmap holds 32-bit numbers: 256 TiB
 MAX_SIZE = MAX_BLOCKS * BLOCK
 
@@ -22,15 +22,15 @@ def blocks_in(size: int) -> int:
 
 
 class BlockMap:
-    """The held blocks of a resource of *size* bytes. A bit past the end is impossible.
+    """The held blocks of a resource of *size* bytes. No bit lies past the end.
 
-    Not thread-safe: the owner guards it. *losses* counts how often held blocks may have been dropped.
+    Not thread-safe: the owner guards it. *losses* counts the operations that may have dropped held blocks.
     """
 
     __slots__ = ("_bits", "losses", "size")
 
     def __init__(self, size: int, bits: BitMap | None = None) -> None:
-        """Take *bits* over (it is not copied). ValueError when one lies past the end, or *size* is absurd."""
+        """Take over *bits*, without a copy. Raise ValueError for a bit past the end or a *size* beyond `MAX_SIZE`."""
         if not 0 <= size <= MAX_SIZE:
             raise ValueError(f"a size of {size} bytes is not between 0 and {MAX_SIZE}")
         self.size = size
@@ -41,7 +41,7 @@ class BlockMap:
 
     @classmethod
     def fitting(cls, size: int, bits: BitMap) -> BlockMap:
-        """Return the map of those *bits* that lie within *size* bytes; the others are dropped."""
+        """Return the map of the *bits* that lie within *size* bytes, and drop the others."""
         kept = bits.copy()
         kept.remove_range(blocks_in(size), MAX_BLOCKS)
         return cls(size, kept)
@@ -90,12 +90,12 @@ class BlockMap:
         return ByteRange(start, min(blocks_in(wanted.stop) * BLOCK, self.size))
 
     def inside(self, arrived: ByteRange) -> range:
-        """Return the numbers of the blocks that lie in *arrived* with all their bytes."""
+        """Return the numbers of the blocks that lie completely in *arrived*."""
         last = self.count if arrived.stop >= self.size else arrived.stop // BLOCK
         return range(blocks_in(arrived.start), last)
 
     def hold(self, arrived: ByteRange) -> int:
-        """Mark every block that lies in *arrived* with all its bytes; return the bytes newly held."""
+        """Mark every block that lies completely in *arrived* as held; return the number of bytes newly held."""
         blocks = self.inside(arrived)
         if not blocks:
             return 0
@@ -119,7 +119,7 @@ class BlockMap:
         self.losses += 1
 
     def reach(self, start: int) -> int:
-        """Return where the held bytes that begin at *start* end; *start* itself where that is missing."""
+        """Return where the run of held bytes from *start* on ends: *start* itself when its block is missing."""
         if start >= self.size:
             return start
         stop = min(self._next_missing(start // BLOCK, self.count) * BLOCK, self.size)
@@ -128,7 +128,7 @@ class BlockMap:
     def missing(self, within: ByteRange | None = None) -> Iterator[ByteRange]:
         """Yield the runs of missing blocks that *within* touches, in order, cut at the end of the resource.
 
-        The map may change between two runs; each is as it was when it was yielded.
+        The map may change between two runs; each run is right at the moment when it is yielded.
         """
         return self._runs(within, held=False)
 
@@ -152,7 +152,7 @@ class BlockMap:
     def _next_held(self, block: int, end: int) -> int:
         try:
             return min(self._bits.next_set_bit(block), end)
-        except ValueError:  # pyroaring's way to say that there is none
+        except ValueError:  # pyroaring raises it when no bit follows
             return end
 
     def _next_missing(self, block: int, end: int) -> int:

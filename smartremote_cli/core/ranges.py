@@ -1,4 +1,4 @@
-"""ByteRange, half-open: the one way in which this package names a run of bytes."""
+"""ByteRange, half-open: how the whole package names a run of bytes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class ByteRange:
         return self.start < other.stop and other.start < self.stop
 
     def clip(self, other: ByteRange) -> ByteRange | None:
-        """Return the bytes that are in both, or None when there are none."""
+        """Return the bytes that are in both ranges, or None when they have none in common."""
         start, stop = max(self.start, other.start), min(self.stop, other.stop)
         return ByteRange(start, stop) if start < stop else None
 
     def minus(self, other: ByteRange) -> list[ByteRange]:
-        """Return what is left of this range without *other*: zero, one or two ranges, in order."""
+        """Return this range without the bytes of *other*: zero, one or two ranges, in order."""
         if not self.overlaps(other):
             return [self]
         left = [ByteRange(self.start, other.start)] if self.start < other.start else []

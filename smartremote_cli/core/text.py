@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 
-# What can act on a terminal or reorder what is shown: C0, DEL and C1 controls, line and paragraph separators,
-# the bidirectional controls ("Trojan Source", CVE-2021-42574), and surrogates, which no encoding can print.
-# Compiled when it is first used: most text is harmless.
+# Characters that control a terminal or reorder the text on it: C0, DEL and C1 controls, line and paragraph separators,
+# the bidirectional controls ("Trojan Source", CVE-2021-42574); and surrogates, which no encoding can print.
+# `re` compiles this at the first use: most runs meet harmless text only.
 _ACTIVE = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def printable(text: str) -> str:
-    """Return *text* with every character that could act on a terminal shown instead.
+    """Return *text* with a visible form of every character that could act on a terminal.
 
-    C0 controls and DEL become `^[`, `^J`, `^?`, as `unzip -l` has it; a byte that was no UTF-8
-    (surrogateescape) and a C1 control become `\\x9b`; bidirectional controls, separators and other surrogates
-    become `\\u202e`. All else stays, ordinary spaces of any kind and joiners too. The result is for people:
-    it cannot be undone.
+    C0 controls and DEL become `^[`, `^J`, `^?`, as in `unzip -l`; C1 controls and bytes that were not UTF-8
+    (surrogateescape) become `\\x9b`; bidirectional controls, separators and other surrogates become `\\u202e`.
+    Everything else stays, including all kinds of spaces, and joiners. The result is for people: it cannot be undone.
     """
-    if text.isprintable():  # by far the usual case, and a tenth of the cost
+    if text.isprintable():  # the usual case by far, at a tenth of the cost
         return text
     return re.sub(_ACTIVE, _shown, text)
 

@@ -1,4 +1,4 @@
-"""URLs as text: what may be shown of them, where they point, and which file name they suggest."""
+"""URLs as text: checks, the form that may be shown, origin, credentials, and the file name that they suggest."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import UsageError
 
-# Names are cut so that NAME.part.tmp still fits the 255 bytes that file systems allow.
-MAX_NAME = 240
-BESIDE = (".part", ".part.tmp", ".part.sums")  # how names end that belong to another file
-_MAX_SUFFIX = 16  # what is longer is no suffix, and is cut like the rest
-_MAX_DISPOSITION = 4096  # more than the longest name takes; what follows would cost time, not tell more
+MAX_NAME = 240  # bytes: NAME.part.sums still fits the 255 that file systems allow
+BESIDE = (".part", ".part.tmp", ".part.sums")  # names ending so belong to another file's download
+_MAX_SUFFIX = 16  # bytes: a longer one is taken as part of the name and cut like it
+_MAX_DISPOSITION = (
+    4096  # characters read: the longest name fits, percent-encoded too, and parsing takes bounded time
+)
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d+)?", re.ASCII)
-# These are compiled when they are first used: many runs have no use for them.
+# `re` compiles these at their first use: many runs never need them.
 _PARAMETER = r"""(?s:([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*)))"""
 _EXTENDED = r"(?a:([\w!#$&+^`{}~-]+)'[^']*'(\S+))"
 _RESERVED = r"(?i:(con|prn|aux|nul|com\d|lpt\d)(\..*)?)"
@@ -24,34 +25,34 @@ _RESERVED = r"(?i:(con|prn|aux|nul|com\d|lpt\d)(\..*)?)"
 def check_url(url: str) -> str:
     """Return *url* without its fragment; `UsageError` unless it is an http or https URL with a host."""
     if any(char.isspace() or ord(char) < 32 or "\x7f" <= char <= "\x9f" for char in url):
-        raise UsageError(redact(url), "a URL has no spaces or control characters in it")
+        raise UsageError(redact(url), "a URL must not contain spaces or control characters")
     if any("\ud800" <= char <= "\udfff" for char in url):
-        raise UsageError(redact(url), "not a URL: it is no UTF-8")
+        raise UsageError(redact(url), "not a URL: it is not UTF-8")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # its text would show the host's neighbours: user and password
+    except ValueError:  # the exception's text shows user and password
         raise UsageError(redact(url), "not a URL: its host or port is malformed") from None
     if parts.scheme.lower() not in _DEFAULT_PORTS:
         raise UsageError(redact(url), "not an http:// or https:// URL")
     if not parts.hostname or port == 0:
         raise UsageError(redact(url), "a URL needs a host")
     if not all(0 < len(label) < 64 for label in parts.hostname.removesuffix(".").split(".")):
-        raise UsageError(redact(url), "no host has such a name")  # RFC 1035, 2.3.4
+        raise UsageError(redact(url), "not a valid host name")  # RFC 1035, 2.3.4
     return parts._replace(fragment="").geturl()
 
 
 def escaped(reference: str) -> str:
-    """Return a URL reference as it came in a header, spaces and bytes beyond ASCII percent-encoded."""
+    """Return a URL reference from a header with its spaces and bytes beyond ASCII percent-encoded."""
     data = reference.strip(" \t").encode("latin-1", "replace")
     return "".join(f"%{byte:02X}" if byte == 0x20 or byte >= 0x80 else chr(byte) for byte in data)
 
 
 def redact(url: str) -> str:
-    """Return *url* as it may be shown: without user:password, the query shortened.
+    """Return *url* as it may be shown: without user:password, and with the query shortened.
 
-    Of what is no URL, as little is shown as keeps an unescaped password out: with `/`, `?` or `#` in it,
-    the password's beginning stands where host and port should.
+    Show almost nothing of malformed URLs: when a password holds an unescaped `/`, `?` or `#`, its beginning stands
+    where host and port should.
     """
     try:
         parts = urlsplit(url)
@@ -87,8 +88,8 @@ def origin_of(url: str) -> tuple[str, str, int]:
 def file_name(url: str, disposition: str | None) -> str:
     """Return a bare, harmless file name for the current folder.
 
-    It comes from Content-Disposition (RFC 6266) where that names a file, else from the URL's last segment, else
-    it is `download`. No separators, control characters, leading dots or device names are left in it.
+    It comes from Content-Disposition (RFC 6266) if that names a file, else from the URL's last segment, else it is
+    `download`. It has no separators, control characters or leading dots, and is not the name of a device.
     """
     from_url = unquote(urlsplit(url).path.rpartition("/")[2])
     for candidate in (_from_disposition(disposition or ""), from_url):
@@ -129,5 +130,5 @@ def _harmless(candidate: str) -> str:
         stem, dot, suffix = name, "", ""
     room = MAX_NAME - len((dot + suffix).encode())
     name = stem.encode()[:room].decode("utf-8", "ignore").rstrip(". ") + dot + suffix
-    # A name that ends like a record's would be taken for another file's.
+    # A name that ends like a record's would look like another file's record.
     return f"{name}_" if name.lower().endswith(BESIDE) else name

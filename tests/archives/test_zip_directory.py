@@ -1,4 +1,4 @@
-"""Directories of archives that zipfile writes and of archives that nobody should; all as plain bytes."""
+"""Directories of archives that zipfile writes, and of archives that are wrong on purpose; all as plain bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.archives.zip import TAIL, Directory, Entry, find_directory, read_entries
+from smartremote_cli.archives.zip import TAIL, Directory, Member, find_directory, read_members
 from smartremote_cli.errors import DamagedError
 
 LOCAL = b"PK\3\4" + bytes(26)
@@ -24,11 +24,11 @@ def locate(archive: bytes) -> Directory:
     return find_directory(archive[-TAIL:], len(archive), "a.zip")
 
 
-def entries_of(archive: bytes, step: int = 65_536) -> list[Entry]:
+def entries_of(archive: bytes, step: int = 65_536) -> list[Member]:
     directory = locate(archive)
     data = archive[directory.offset : directory.offset + directory.size]
     chunks = (data[at : at + step] for at in range(0, len(data), step))
-    return list(read_entries(chunks, directory, "a.zip"))
+    return list(read_members(chunks, directory, "a.zip"))
 
 
 def names_of(archive: bytes) -> list[str]:
@@ -102,7 +102,7 @@ def assert_same_as_zipfile(archive: bytes) -> None:
             info.compress_size,
             info.CRC,
         )
-        assert (entry.method, entry.date_time, entry.flags) == (
+        assert (entry.method_number, entry.date_time, entry.flags) == (
             info.compress_type,
             info.date_time,
             info.flag_bits,
@@ -228,8 +228,8 @@ def test_a_zip64_field_that_lacks_a_number_is_damage() -> None:
         entries_of(archive)
 
 
-def entry_at(dos_time: int, extra: bytes = b"") -> Entry:
-    return Entry(b"a", 1, 8, dos_time, 0, 0, 0, 0, extra)
+def entry_at(dos_time: int, extra: bytes = b"") -> Member:
+    return Member(b"a", 1, 8, dos_time, 0, 0, 0, 0, extra)
 
 
 def test_a_date_that_does_not_exist_is_none() -> None:
@@ -265,8 +265,8 @@ def test_a_time_stamp_of_info_zip_is_believed_when_unzip_believes_it(
 
 
 def test_methods_have_the_names_that_zipfile_gives_them() -> None:
-    assert [entry.method_name for entry in entries_of(PLAIN)[:4]] == ["store", "deflate", "bzip2", "lzma"]
-    assert Entry(b"", 0, 4711, 0, 0, 0, 0, 0, b"").method_name == "4711"
+    assert [entry.method for entry in entries_of(PLAIN)[:4]] == ["store", "deflate", "bzip2", "lzma"]
+    assert Member(b"", 0, 4711, 0, 0, 0, 0, 0, b"").method == "4711"
     assert entry_at(0).encrypted
     assert not entries_of(PLAIN)[0].encrypted
 
@@ -390,7 +390,7 @@ def test_a_directory_that_differs_from_its_end_record_is_damage_once_its_entries
 ) -> None:
     archive = archive_of(*headers, count=count)
     directory = locate(archive)
-    reading = read_entries([archive[30 : 30 + directory.size]], directory, "a.zip")
+    reading = read_members([archive[30 : 30 + directory.size]], directory, "a.zip")
     assert next(reading).name[0] in "gx"
     with pytest.raises(DamagedError, match=f"a.zip: .*{why}"):
         list(reading)
@@ -408,7 +408,7 @@ def test_with_zip64_the_count_is_exact() -> None:
         locate(archive)
     far = Directory(0, len(directory), 1, True, 0, b"")
     with pytest.raises(DamagedError, match="holds 65537 entries, not 1"):
-        list(read_entries([directory], far))
+        list(read_members([directory], far))
 
 
 def test_a_reader_that_is_not_asked_on_reads_no_more_chunks() -> None:
@@ -419,7 +419,7 @@ def test_a_reader_that_is_not_asked_on_reads_no_more_chunks() -> None:
             asked.append(number)
             yield header(b"x")
 
-    reading = read_entries(chunks(), Directory(0, 47_000, 1000, False, 0, b""))
+    reading = read_members(chunks(), Directory(0, 47_000, 1000, False, 0, b""))
     next(reading)
     next(reading)
     assert asked == [0, 1]
@@ -440,7 +440,7 @@ def read_all_of(archive: bytes) -> None:
         assert directory.prefix >= 0
         for entry in entries_of(archive, 97):
             assert "\0" not in entry.name
-            _ = entry.modified, entry.unix_time, entry.method_name, entry.is_dir, entry.encrypted
+            _ = entry.modified, entry.unix_time, entry.method, entry.is_dir, entry.encrypted
             entry.name.encode("utf-8", "surrogateescape")
     except DamagedError:
         pass

@@ -1,4 +1,4 @@
-"""What all commands have in common: usage, exit codes, one line an error, and which stream gets what."""
+"""What all commands have in common: usage, exit codes, one line per error, and the stream that each text goes to."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_host_that_refuses_connections_is_given_two_tries(tool: Tool, command:
 def test_a_page_that_finds_no_room_is_local_trouble(tool: Tool, words: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:
         ran = tool.spawn(*words, stdout=full)
-    assert (ran.code, ran.complaint) == (6, "local trouble: No space left on device")
+    assert (ran.code, ran.complaint) == (6, "a problem on this machine: No space left on device")
 
 
 @pytest.mark.parametrize("command", ASKING)

@@ -21,8 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.cli.progress.display import BarFace, Output, Progress, ShownProgress, make_progress
-from smartremote_cli.cli.progress.lines import JsonFace, Pace, PlainFace, fitting, resampled
+from smartremote_cli.cli.progress.bar import BarRenderer
+from smartremote_cli.cli.progress.display import Progress, ShownProgress, make_progress
+from smartremote_cli.cli.progress.lines import Pace, fitting, resampled
+from smartremote_cli.cli.progress.renderers import JsonRenderer, PlainRenderer
+from smartremote_cli.cli.progress.terminal import StderrWriter
 from smartremote_cli.core.sizes import duration_text, size_text, speed_text
 from smartremote_cli.errors import IncompleteError
 from smartremote_cli.events import Notice, Retrying, Snapshot, Started
@@ -149,14 +152,16 @@ def test_the_pace_remembers_no_more_than_its_window_needs() -> None:
 # -- plain lines --
 
 
-def plain(verbose: bool = False) -> PlainFace:
-    return PlainFace("disk.iso", "downloaded", verbose, 0.0)
+def plain(verbose: bool = False) -> PlainRenderer:
+    return PlainRenderer("disk.iso", "downloaded", verbose, 0.0)
 
 
 def test_log_lines_come_at_growing_gaps_and_never_further_apart_than_5_minutes() -> None:
-    face = plain()
-    face.event(Started("disk.iso", 10**9, 0), NOTHING, 0.0)
-    said = [second for second in range(1, 3 * 3600) if face.look(Snapshot(second, 10**9, 8), float(second))]
+    renderer = plain()
+    renderer.event(Started("disk.iso", 10**9, 0), NOTHING, 0.0)
+    said = [
+        second for second in range(1, 3 * 3600) if renderer.tick(Snapshot(second, 10**9, 8), float(second))
+    ]
     gaps = [later - sooner for sooner, later in itertools.pairwise(said)]
     assert said[0] == 5
     assert sum(second <= 60 for second in said) in range(5, 9)
@@ -165,31 +170,31 @@ def test_log_lines_come_at_growing_gaps_and_never_further_apart_than_5_minutes()
 
 
 def test_a_log_line_says_how_much_how_fast_and_how_long_still() -> None:
-    face = plain()
-    face.event(Started("disk.iso", 100 * MIB, 0), NOTHING, 0.0)
-    assert face.look(Snapshot(10 * MIB, 100 * MIB, 8), 5.0) == (
+    renderer = plain()
+    renderer.event(Started("disk.iso", 100 * MIB, 0), NOTHING, 0.0)
+    assert renderer.tick(Snapshot(10 * MIB, 100 * MIB, 8), 5.0) == (
         "smartremote: disk.iso: 10%, 10.0 MiB of 100 MiB, 2.00 MiB/s, 45 s left\n"
     )
 
 
 def test_a_log_line_of_unknown_size_leaves_out_what_is_unknown() -> None:
-    face = plain()
-    face.event(Started("disk.iso", None, 0), NOTHING, 0.0)
-    assert face.look(Snapshot(10 * MIB, None, 1), 5.0) == "smartremote: disk.iso: 10.0 MiB, 2.00 MiB/s\n"
+    renderer = plain()
+    renderer.event(Started("disk.iso", None, 0), NOTHING, 0.0)
+    assert renderer.tick(Snapshot(10 * MIB, None, 1), 5.0) == "smartremote: disk.iso: 10.0 MiB, 2.00 MiB/s\n"
 
 
 def test_a_log_line_before_any_answer_says_so() -> None:
-    assert plain().look(NOTHING, 5.0) == "smartremote: disk.iso: waiting for the server\n"
+    assert plain().tick(NOTHING, 5.0) == "smartremote: disk.iso: waiting for the server\n"
 
 
 def test_the_last_line_counts_what_this_run_brought() -> None:
-    face = plain()
-    face.event(Started("disk.iso", 41 * MIB, 0), NOTHING, 0.0)
-    assert face.done(Snapshot(41 * MIB, 41 * MIB, 0), 2.0) == (
+    renderer = plain()
+    renderer.event(Started("disk.iso", 41 * MIB, 0), NOTHING, 0.0)
+    assert renderer.done(Snapshot(41 * MIB, 41 * MIB, 0), 2.0) == (
         "smartremote: disk.iso: downloaded 41.0 MiB in 2 s (20.5 MiB/s)\n"
     )
-    face.event(Started("disk.iso", 41 * MIB, 31 * MIB), NOTHING, 0.0)
-    assert face.done(Snapshot(41 * MIB, 41 * MIB, 0), 2.0) == (
+    renderer.event(Started("disk.iso", 41 * MIB, 31 * MIB), NOTHING, 0.0)
+    assert renderer.done(Snapshot(41 * MIB, 41 * MIB, 0), 2.0) == (
         "smartremote: disk.iso: downloaded 10.0 MiB in 2 s (5.00 MiB/s), 41.0 MiB in all\n"
     )
 
@@ -209,11 +214,11 @@ def test_a_failed_run_says_where_it_stopped_but_not_when_nothing_came() -> None:
 
 def test_connections_that_fail_together_are_one_line_unless_verbose() -> None:
     for verbose, lines in ((False, 1), (True, 8)):
-        face = plain(verbose)
-        said = [face.event(Retrying("reset by peer", 4.0, 1), NOTHING, 1.0) for _ in range(8)]
+        renderer = plain(verbose)
+        said = [renderer.event(Retrying("reset by peer", 4.0, 1), NOTHING, 1.0) for _ in range(8)]
         assert said[0] == "smartremote: disk.iso: reset by peer; next attempt in 4 s\n"
         assert len(list(filter(None, said))) == lines
-        assert face.event(Retrying("reset by peer", 0.0, 1), NOTHING, 11.0).endswith("; trying again\n")
+        assert renderer.event(Retrying("reset by peer", 0.0, 1), NOTHING, 11.0).endswith("; trying again\n")
 
 
 def test_notices_are_one_line_each_with_control_characters_escaped_and_details_only_when_verbose() -> None:
@@ -227,17 +232,17 @@ def test_notices_are_one_line_each_with_control_characters_escaped_and_details_o
 
 
 def test_every_json_object_has_every_field_and_unknown_is_null() -> None:
-    face = JsonFace("disk.iso", "downloaded", False, 0.0)
+    renderer = JsonRenderer("disk.iso", "downloaded", False, 0.0)
     known = Snapshot(3000, 4000, 2)
     lines = [
-        face.look(NOTHING, 0.2),
-        face.event(Started("disk.iso", None, 1000), NOTHING, 1.0),
-        face.event(Notice("weak ETag"), known, 1.0),
-        face.event(Retrying("reset", 0.25, 1), known, 2.0),
-        face.look(known, 3.0),
-        face.failed(IncompleteError("disk.iso", "no answer"), known, 3.0),
-        face.failed(KeyboardInterrupt(), known, 3.0),
-        face.done(Snapshot(4000, 4000, 0), 3.0),
+        renderer.tick(NOTHING, 0.2),
+        renderer.event(Started("disk.iso", None, 1000), NOTHING, 1.0),
+        renderer.event(Notice("weak ETag"), known, 1.0),
+        renderer.event(Retrying("reset", 0.25, 1), known, 2.0),
+        renderer.tick(known, 3.0),
+        renderer.failed(IncompleteError("disk.iso", "no answer"), known, 3.0),
+        renderer.failed(KeyboardInterrupt(), known, 3.0),
+        renderer.done(Snapshot(4000, 4000, 0), 3.0),
     ]
     fields = ["event", "bytes_present", "size", "speed", "eta", "connections"]
     objects = [json.loads(line) for line in filter(None, lines)]
@@ -304,14 +309,16 @@ class Window:
         return self.room
 
 
-def bar(window: Window, name: str = "disk.iso", verbose: bool = False, encoding: str = "utf-8") -> BarFace:
-    return BarFace(name, "downloaded", verbose, 0.0, window, encoding)
+def bar(
+    window: Window, name: str = "disk.iso", verbose: bool = False, encoding: str = "utf-8"
+) -> BarRenderer:
+    return BarRenderer(name, "downloaded", verbose, 0.0, window, encoding)
 
 
 def test_the_bar_shows_name_share_amounts_speed_connections_time_left_and_the_map() -> None:
-    face, screen = bar(Window()), Screen()
-    face.event(Started("disk.iso", 100 * MIB, 0), NOTHING, 0.0)
-    screen.feed(face.look(Snapshot(10 * MIB, 100 * MIB, 8, (1.0, 0.1, 0.9, 0.0)), 5.0))
+    renderer, screen = bar(Window()), Screen()
+    renderer.event(Started("disk.iso", 100 * MIB, 0), NOTHING, 0.0)
+    screen.feed(renderer.tick(Snapshot(10 * MIB, 100 * MIB, 8, (1.0, 0.1, 0.9, 0.0)), 5.0))
     first, second = screen.text.split("\n")
     assert first == "disk.iso   10%   10.0 MiB / 100 MiB  2.00 MiB/s  8 conn  45 s left"
     assert (second[0], second[25], second[45], second[78], len(second)) == ("█", "▒", "▓", "░", 79)
@@ -319,17 +326,17 @@ def test_the_bar_shows_name_share_amounts_speed_connections_time_left_and_the_ma
 
 
 def test_a_size_without_a_map_gets_a_bar_and_an_unknown_size_neither() -> None:
-    face, screen = bar(Window(21)), Screen()
-    face.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
-    screen.feed(face.look(Snapshot(50, 100, 8), 5.0))
+    renderer, screen = bar(Window(21)), Screen()
+    renderer.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
+    screen.feed(renderer.tick(Snapshot(50, 100, 8), 5.0))
     assert screen.rows[1] == "█" * 10 + "░" * 10
-    screen.feed(face.look(Snapshot(50, None, 8), 5.0))
+    screen.feed(renderer.tick(Snapshot(50, None, 8), 5.0))
     assert screen.text.startswith("disk.iso")
     assert len(screen.rows) == 1
 
 
 def test_before_any_answer_the_bar_says_connecting() -> None:
-    assert "disk.iso  connecting" in bar(Window()).look(NOTHING, 0.2)
+    assert "disk.iso  connecting" in bar(Window()).tick(NOTHING, 0.2)
 
 
 @settings(deadline=None)  # the first example imports Rich
@@ -345,70 +352,70 @@ def test_no_row_reaches_the_last_column_and_no_picture_the_last_row(
 ) -> None:
     from rich.cells import cell_len
 
-    face, screen = bar(Window(columns, rows), name), Screen()
-    face.event(Started(name, size, 0), NOTHING, 0.0)
-    face.event(
+    renderer, screen = bar(Window(columns, rows), name), Screen()
+    renderer.event(Started(name, size, 0), NOTHING, 0.0)
+    renderer.event(
         Retrying("a reason that is longer than a narrow window", 3.0, 1), Snapshot(2**71, size, 8), 0.5
     )
-    screen.feed(face.look(Snapshot(present, size, 8, (0.5, 1.0)), 1.0))
+    screen.feed(renderer.tick(Snapshot(present, size, 8, (0.5, 1.0)), 1.0))
     assert all(cell_len(row) <= max(columns - 1, 1) for row in screen.rows)
     assert len(screen.rows) <= max(rows - 1, 1)
 
 
 def test_twenty_columns_still_hold_a_name_and_the_share() -> None:
-    face, screen = bar(Window(20), "ubuntu-24.04.1-desktop.iso"), Screen()
-    face.event(Started("", 100 * MIB, 0), NOTHING, 0.0)
-    screen.feed(face.look(Snapshot(10 * MIB, 100 * MIB, 8), 5.0))
+    renderer, screen = bar(Window(20), "ubuntu-24.04.1-desktop.iso"), Screen()
+    renderer.event(Started("", 100 * MIB, 0), NOTHING, 0.0)
+    screen.feed(renderer.tick(Snapshot(10 * MIB, 100 * MIB, 8), 5.0))
     assert screen.rows == ["ubuntu-24.04…   10%", "█▓" + "░" * 17]
 
 
 def test_a_notice_scrolls_by_above_the_bar_and_nothing_above_is_touched() -> None:
-    face, screen = bar(Window()), Screen()
+    renderer, screen = bar(Window()), Screen()
     screen.feed("$ smartremote get URL\n")
-    face.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
-    screen.feed(face.look(Snapshot(10, 100, 8), 5.0))
-    screen.feed(face.event(Notice("no strong validator"), Snapshot(10, 100, 8), 5.1))
-    screen.feed(face.look(Snapshot(20, 100, 8), 5.2))
+    renderer.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
+    screen.feed(renderer.tick(Snapshot(10, 100, 8), 5.0))
+    screen.feed(renderer.event(Notice("no strong validator"), Snapshot(10, 100, 8), 5.1))
+    screen.feed(renderer.tick(Snapshot(20, 100, 8), 5.2))
     assert screen.rows[:2] == ["$ smartremote get URL", "smartremote: no strong validator"]
     assert [row[:8] for row in screen.rows[2:]] == ["disk.iso", "████████"]
-    screen.feed(face.done(Snapshot(100, 100, 0), 6.0))
+    screen.feed(renderer.done(Snapshot(100, 100, 0), 6.0))
     assert screen.rows[2:] == ["smartremote: disk.iso: downloaded 100 B in 6 s (17 B/s)", ""]
 
 
 def test_a_retry_is_shown_under_the_map_until_bytes_arrive() -> None:
-    face, screen = bar(Window()), Screen()
-    face.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
-    assert face.event(Retrying("reset by peer", 4.0, 1), Snapshot(10, 100, 8), 1.0) == ""
-    screen.feed(face.look(Snapshot(10, 100, 8), 2.0))
+    renderer, screen = bar(Window()), Screen()
+    renderer.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
+    assert renderer.event(Retrying("reset by peer", 4.0, 1), Snapshot(10, 100, 8), 1.0) == ""
+    screen.feed(renderer.tick(Snapshot(10, 100, 8), 2.0))
     assert screen.rows[2] == "reset by peer; next attempt in 3 s"
-    screen.feed(face.look(Snapshot(11, 100, 8), 2.2))
-    screen.feed(face.look(Snapshot(11, 100, 8), 2.4))
+    screen.feed(renderer.tick(Snapshot(11, 100, 8), 2.2))
+    screen.feed(renderer.tick(Snapshot(11, 100, 8), 2.4))
     assert len(screen.rows) == 2
 
 
 def test_in_the_background_nothing_is_drawn_but_lines_are_still_said() -> None:
     window = Window()
-    face = bar(window)
-    face.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
-    assert face.look(Snapshot(10, 100, 8), 1.0)
+    renderer = bar(window)
+    renderer.event(Started("disk.iso", 100, 0), NOTHING, 0.0)
+    assert renderer.tick(Snapshot(10, 100, 8), 1.0)
     window.room = None
-    assert face.look(Snapshot(20, 100, 8), 1.2) == ""
-    assert face.event(Notice("weak"), Snapshot(20, 100, 8), 1.3) == "smartremote: weak\n"
-    assert face.done(Snapshot(100, 100, 0), 2.0).startswith("smartremote: disk.iso: downloaded")
-    assert face.leave() == ""
+    assert renderer.tick(Snapshot(20, 100, 8), 1.2) == ""
+    assert renderer.event(Notice("weak"), Snapshot(20, 100, 8), 1.3) == "smartremote: weak\n"
+    assert renderer.done(Snapshot(100, 100, 0), 2.0).startswith("smartremote: disk.iso: downloaded")
+    assert renderer.clear() == ""
 
 
 def test_leaving_without_a_word_takes_the_bar_away() -> None:
-    face, screen = bar(Window()), Screen()
-    screen.feed(face.look(NOTHING, 1.0))
-    screen.feed(face.leave())
+    renderer, screen = bar(Window()), Screen()
+    screen.feed(renderer.tick(NOTHING, 1.0))
+    screen.feed(renderer.clear())
     assert screen.text == ""
-    assert face.leave() == ""
+    assert renderer.clear() == ""
 
 
 def test_an_encoding_without_blocks_gets_a_map_of_ascii() -> None:
-    face, screen = bar(Window(5), encoding="ascii"), Screen()
-    screen.feed(face.look(Snapshot(10, 100, 8, (1.0, 0.9, 0.1, 0.0)), 1.0))
+    renderer, screen = bar(Window(5), encoding="ascii"), Screen()
+    screen.feed(renderer.tick(Snapshot(10, 100, 8, (1.0, 0.9, 0.1, 0.0)), 1.0))
     assert screen.rows[1] == "#=-."
 
 
@@ -422,7 +429,7 @@ def test_an_output_that_is_closed_full_or_broken_raises_nothing_and_is_gone() ->
     closed.close()
     with open("/dev/full", "w") as full, open(writing, "w") as broken:
         for stream in (None, closed, full, broken):
-            out = Output(stream)
+            out = StderrWriter(stream)
             out.write("text\n")
             assert out.gone
             out.write("more\n")
@@ -431,7 +438,7 @@ def test_an_output_that_is_closed_full_or_broken_raises_nothing_and_is_gone() ->
 
 def test_a_stream_in_memory_is_written_to_as_well() -> None:
     stream = io.StringIO()
-    Output(stream).write("text\n")
+    StderrWriter(stream).write("text\n")
     assert stream.getvalue() == "text\n"
 
 
@@ -443,7 +450,7 @@ def test_a_reader_that_stopped_reading_holds_up_neither_the_transfer_nor_the_exi
             os.write(writing, b"x" * 4096)
     os.set_blocking(writing, True)
     with open(reading, "rb") as unread, open(writing, "w") as stream:
-        progress = ShownProgress(plain(), Output(stream), lambda: NOTHING, lambda: 0.0)
+        progress = ShownProgress(plain(), StderrWriter(stream), lambda: NOTHING, lambda: 0.0)
         with progress:
             for _ in range(10_000):
                 progress(Notice("said to nobody"))

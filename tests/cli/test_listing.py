@@ -1,4 +1,4 @@
-"""What zip-ls prints, held against the real unzip where there is one."""
+"""What zip-ls prints, compared with the real unzip where it is installed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.archives.zip import TAIL, Entry, find_directory, read_entries
+from smartremote_cli.archives.listing import list_archive
+from smartremote_cli.archives.zip import Member
 from smartremote_cli.cli.listing import Patterns, _local_minute, json_lines, names, raw_names, table, write
 from smartremote_cli.core.text import printable
 from smartremote_cli.errors import DamagedError
@@ -24,9 +25,9 @@ from smartremote_cli.errors import DamagedError
 needs_unzip = pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
 
 
-def entry(name: str, *, size: int = 0, dos_time: int = 33 << 16, flags: int = 0x800, crc: int = 0) -> Entry:
+def entry(name: str, *, size: int = 0, dos_time: int = 33 << 16, flags: int = 0x800, crc: int = 0) -> Member:
     raw = name.encode("utf-8", "surrogateescape")
-    return Entry(raw, flags, 8, dos_time, crc, size // 2, size, 42, b"")
+    return Member(raw, flags, 8, dos_time, crc, size // 2, size, 42, b"")
 
 
 def zip_of(*infos: zipfile.ZipInfo, comment: bytes = b"", content: bytes = b"12345") -> bytes:
@@ -46,11 +47,9 @@ def member(name: str, *when: int, extra: bytes = b"") -> zipfile.ZipInfo:
 
 
 def listed(archive: bytes, title: str = "a.zip", patterns: tuple[str, ...] = ()) -> bytes:
-    directory = find_directory(archive[-TAIL:], len(archive))
-    data = archive[directory.offset : directory.offset + directory.size]
-    entries = Patterns(patterns).select(read_entries([data], directory))
+    opened = list_archive(io.BytesIO(archive))
     out = io.BytesIO()
-    write(table(entries, title, directory.comment), out)
+    write(table(Patterns(patterns).select(opened), title, opened.comment), out)
     return out.getvalue()
 
 
@@ -221,7 +220,7 @@ def test_json_has_one_object_a_line_with_every_key() -> None:
 @given(st.text(st.characters()))
 def test_every_name_survives_json(name: str) -> None:
     raw = name.encode("utf-8", "surrogatepass")
-    (line,) = json_lines([Entry(raw, 0x800, 0, 0, 0, 0, 0, 0, b"")])
+    (line,) = json_lines([Member(raw, 0x800, 0, 0, 0, 0, 0, 0, b"")])
     assert line.isascii()
     assert json.loads(line)["name"].encode("utf-8", "surrogateescape") == raw.split(b"\0")[0]
 

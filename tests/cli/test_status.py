@@ -1,4 +1,4 @@
-"""smartremote status: what it says of files, records and folders, without asking anybody."""
+"""smartremote status: what it says about files, records and folders, without the network."""
 
 from __future__ import annotations
 

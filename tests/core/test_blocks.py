@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from pyroaring import BitMap
@@ -199,6 +199,9 @@ def test_four_billion_blocks_cost_no_more_than_their_runs(first: int, count: int
 
 
 @given(st.sets(st.integers(0, 40)), st.integers(0, 41 * BLOCK))
+@example({39, 40}, 39 * BLOCK)  # up to the short last block, which ends before its 64 KiB
+@example({40}, 40 * BLOCK + 16)
+@example({40}, 40 * BLOCK + 18)  # past the end
 def test_reach_ends_where_the_first_byte_is_missing(held: set[int], start: int) -> None:
     size = 40 * BLOCK + 17
     blocks = BlockMap.fitting(size, BitMap(held))

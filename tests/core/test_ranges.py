@@ -1,4 +1,4 @@
-"""ByteRange against the plain thing that it stands for: a Python range of byte numbers."""
+"""ByteRange against a plain model: a Python range of byte numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""URLs as text: what is refused, what may be shown, and which names may be written."""
+"""URLs as text: which are refused, what may be shown of them, and the file names they give."""
 
 from __future__ import annotations
 
