@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.hostile.rows import (
     ONE,
     QUERY,
     SECRETS,
+    TIMEOUT,
     Row,
     Versions,
 )
@@ -33,6 +34,7 @@ from tests.support.server import (
     Resource,
     Server,
 )
+from tests.support.threads import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,9 @@ def download(
     url: str,
     file: Path,
     *,
-    timeout: float = 3.0,
+    timeout: float = TIMEOUT,
     retries: int = 3,
+    pause: Callable[[int, float], float] = lambda failures, chance: 0.01,
     connections: int = 8,
     options: Options | None = None,
     wishes: DownloadOptions | None = None,
@@ -92,7 +95,7 @@ def download(
         connections,
         retries,
         digest_decides=wishes.checksum is not None,
-        pause=lambda failures, chance: 0.01,
+        pause=pause,
     )
     wishes = wishes._replace(policy=policy, sync=False)
     events: list[Event] = []
@@ -146,11 +149,11 @@ def mixes(data: bytes, bits: BitMap, versions: list[bytes]) -> int:
 
 
 def left_behind() -> list[str]:
-    """Return our threads that do not end within a moment."""
-    patience = time.monotonic() + 2
+    """Return our threads that do not end by themselves."""
+    give_up = time.monotonic() + PATIENCE
     while True:
         ours = [thread.name for thread in threading.enumerate() if thread.name.startswith("smartremote")]
-        if not ours or time.monotonic() > patience:
+        if not ours or time.monotonic() > give_up:
             return ours
         time.sleep(0.01)
 
@@ -163,7 +166,7 @@ def run_row(each: Row, resumed: bool, tmp_path: Path) -> None:
         url = server.url(f"/file.bin{QUERY}")
         if resumed:
             leave_version_one(file, url, each.resource)
-        run = download(url.replace("://", "://m:hunter2@"), file, timeout=each.timeout)
+        run = download(url.replace("://", "://m:hunter2@"), file, timeout=each.timeout, retries=each.retries)
         asked = len(server.requests)
     judge_run(run, each.versions)
     assert run.code in (each.resumed if resumed else each.fresh), run.said

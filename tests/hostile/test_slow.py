@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from tests.hostile.rows import (
@@ -11,6 +10,7 @@ from tests.hostile.rows import (
     first,
     fresh_and_resumed,
     nth,
+    patient,
     row,
 )
 from tests.hostile.runs import run_row
@@ -29,7 +29,7 @@ ROWS = [
     row("slow headers, twice", lambda: [faults.slow_headers(when=first(2))]),
     row("slow headers for ever", lambda: [faults.slow_headers()], 3),
 ]
-ROWS = [replace(each, timeout=0.4) for each in ROWS]
+ROWS = [patient(each, 0.4) for each in ROWS]
 
 # What came to light in other tests.
 FOUND = [
@@ -50,7 +50,7 @@ FOUND = [
         ],
     ),
     row("chunk extensions, dripped", lambda: [faults.odd_chunks("extension")], 3, timeout=0.5),
-    row("trailers, dripped", lambda: [faults.ignore_range(), faults.odd_chunks("trailers")], timeout=0.5),
+    patient(row("trailers, dripped", lambda: [faults.ignore_range(), faults.odd_chunks("trailers")]), 0.5),
 ]
 
 

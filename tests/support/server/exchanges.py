@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from tests.support.threads import PATIENCE
+
 from .answers import Break, Headers, Pace, Reply, Where, parse_head, respond
 from .contents import Content, Resource
 from .service import PIECE, HangUpError, Service, Wire
@@ -112,7 +114,7 @@ class Server(Service):
             self.connections = 0
             self.peak = self.active
 
-    def wait_until_idle(self, patience: float = 5) -> None:
+    def wait_until_idle(self, patience: float = PATIENCE) -> None:
         """Wait for the last answer to end, for a log that no longer changes after a client has left."""
         give_up = time.monotonic() + patience
         while self.active:

@@ -18,8 +18,10 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from tests.support.threads import PATIENCE
+
 PIECE = 256 * 1024  # bytes handed to the kernel at a time
-MAX_HEAD = 64 * 1024
+MAX_HEAD = 64 * 1024  # bytes
 
 T = TypeVar("T")
 
@@ -242,7 +244,7 @@ class Service:
     def close(self) -> None:
         """Reset every connection and wait until all threads are gone."""
         self._close.close()
-        give_up = time.monotonic() + 5
+        give_up = time.monotonic() + PATIENCE
         while left := [thread for thread in list(self._threads) if thread.is_alive()]:
             if time.monotonic() > give_up:
                 raise RuntimeError(f"threads that do not end: {[thread.name for thread in left]}")
