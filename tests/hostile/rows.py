@@ -10,13 +10,7 @@ import pytest
 
 from smartremote_cli.core.blocks import BLOCK
 from tests.support import faults
-from tests.support.server import (
-    Fault,
-    Patterned,
-    Resource,
-    Server,
-    pattern,
-)
+from tests.support.server import Fault, Patterned, Resource, Server, pattern
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 

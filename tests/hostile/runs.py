@@ -20,20 +20,9 @@ from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.transfer.state import Policy
 from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.transport import Options, Transport
-from tests.hostile.rows import (
-    HELD,
-    ONE,
-    QUERY,
-    SECRETS,
-    TIMEOUT,
-    Row,
-    Versions,
-)
+from tests.hostile.rows import HELD, ONE, QUERY, SECRETS, TIMEOUT, Row, Versions
 from tests.support.leftovers import known_of, leave_partial
-from tests.support.server import (
-    Resource,
-    Server,
-)
+from tests.support.server import Resource, Server
 from tests.support.threads import PATIENCE
 
 

@@ -19,15 +19,9 @@ from tests.hostile import (
     test_ranges,
     test_versions,
 )
-from tests.hostile.rows import (
-    QUERY,
-    SECRETS,
-    Row,
-)
+from tests.hostile.rows import QUERY, SECRETS, Row
 from tests.hostile.runs import hearing, left_behind
-from tests.support.server import (
-    Server,
-)
+from tests.support.server import Server
 
 # Whatever might mix versions, and some of what breaks.
 TABLES = {

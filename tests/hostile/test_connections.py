@@ -9,29 +9,10 @@ from typing import Literal
 import pytest
 
 from smartremote_cli.core.blocks import BLOCK
-from tests.hostile.rows import (
-    CONTENT,
-    MIB,
-    ONE,
-    QUERY,
-    Row,
-    bind,
-    every,
-    first,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import CONTENT, MIB, ONE, QUERY, Row, bind, every, first, fresh_and_resumed, nth, row
 from tests.hostile.runs import download, judge_run, run_row
 from tests.support import faults
-from tests.support.server import (
-    Exchange,
-    Fault,
-    Reply,
-    Server,
-    unanswered_port,
-    unused_port,
-)
+from tests.support.server import Exchange, Fault, Reply, Server, unanswered_port, unused_port
 
 
 def old_protocol() -> Fault:

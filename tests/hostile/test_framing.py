@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile.rows import (
-    Row,
-    after,
-    bind,
-    first,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import Row, after, bind, first, fresh_and_resumed, nth, row
 from tests.hostile.runs import run_row
 from tests.support import faults
-from tests.support.server import (
-    Exchange,
-    Fault,
-    Reply,
-)
+from tests.support.server import Exchange, Fault, Reply
 
 
 def length_off_by(difference: int) -> Fault:

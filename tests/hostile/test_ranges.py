@@ -5,23 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from smartremote_cli.core.blocks import BLOCK
-from tests.hostile.rows import (
-    MIB,
-    ONE,
-    Row,
-    after,
-    bind,
-    every,
-    first,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import MIB, ONE, Row, after, bind, every, first, fresh_and_resumed, nth, row
 from tests.hostile.runs import run_row
 from tests.support import faults
-from tests.support.server import (
-    Fault,
-)
+from tests.support.server import Fault
 
 
 def relabelled(when: faults.When) -> list[Fault]:

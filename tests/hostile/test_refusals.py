@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile.rows import (
-    MIB,
-    Row,
-    after,
-    bind,
-    every,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import MIB, Row, after, bind, every, fresh_and_resumed, nth, row
 from tests.hostile.runs import run_row
 from tests.support import faults
 

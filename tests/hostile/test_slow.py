@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile.rows import (
-    MIB,
-    Row,
-    first,
-    fresh_and_resumed,
-    nth,
-    patient,
-    row,
-)
+from tests.hostile.rows import MIB, Row, first, fresh_and_resumed, nth, patient, row
 from tests.hostile.runs import run_row
 from tests.support import faults
 

@@ -7,24 +7,10 @@ from pathlib import Path
 import pytest
 
 from smartremote_cli.transport.transport import Options
-from tests.hostile.rows import (
-    CONTENT,
-    MIB,
-    ONE,
-    QUERY,
-    Row,
-    every,
-    nth,
-    patient,
-    row,
-)
+from tests.hostile.rows import CONTENT, MIB, ONE, QUERY, Row, every, nth, patient, row
 from tests.hostile.runs import download, judge_run, leave_version_one
 from tests.support import faults
-from tests.support.server import (
-    Certificates,
-    Resource,
-    Server,
-)
+from tests.support.server import Certificates, Resource, Server
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,7 @@ from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import LocalError, SmartRemoteError
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.store.part import Record
-from tests.store.on_disk import (
-    CONTENT,
-    IDENTITY,
-    SIZE,
-    URL,
-    again,
-    begin,
-    bring,
-    failing,
-    part_of,
-    save,
-)
+from tests.store.on_disk import CONTENT, IDENTITY, SIZE, URL, again, begin, bring, failing, part_of, save
 from tests.support.tool import names
 
 CALLS = ["pwrite", "write", "fsync", "fdatasync", "replace", "link", "ftruncate", "open", "unlink"]

@@ -22,18 +22,7 @@ from smartremote_cli.store.files import MARK, is_marked, scratch_of
 from smartremote_cli.store.leftovers import load_record, survey
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.store.part import Record
-from tests.store.on_disk import (
-    CONTENT,
-    IDENTITY,
-    SIZE,
-    URL,
-    again,
-    begin,
-    bring,
-    part_of,
-    partial,
-    save,
-)
+from tests.store.on_disk import CONTENT, IDENTITY, SIZE, URL, again, begin, bring, part_of, partial, save
 from tests.support import power
 from tests.support.tool import names
 

@@ -15,17 +15,7 @@ from smartremote_cli.errors import DamagedError, LocalError, SmartRemoteError
 from smartremote_cli.store.leftovers import inspect, load_record
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.store.part import MAX_RECORD, Record
-from tests.store.on_disk import (
-    CONTENT,
-    IDENTITY,
-    URL,
-    again,
-    begin,
-    bring,
-    part_of,
-    partial,
-    save,
-)
+from tests.store.on_disk import CONTENT, IDENTITY, URL, again, begin, bring, part_of, partial, save
 from tests.support.tool import names
 
 

@@ -6,11 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from tests.support.server import (
-    Exchange,
-    Fault,
-    Reply,
-)
+from tests.support.server import Exchange, Fault, Reply
 
 from .conditions import When, always, ranged, suffix
 from .making import carry, of_parts

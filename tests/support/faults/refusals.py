@@ -8,14 +8,7 @@ from email.utils import formatdate
 from time import time
 from typing import Literal
 
-from tests.support.server import (
-    Break,
-    Exchange,
-    Fault,
-    Reply,
-    Server,
-    basic,
-)
+from tests.support.server import Break, Exchange, Fault, Reply, Server, basic
 
 from .conditions import When, always, method, path
 from .making import answering

@@ -5,14 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from tests.support.server import (
-    Break,
-    Fault,
-    Pace,
-    Reply,
-    Server,
-    Where,
-)
+from tests.support.server import Break, Fault, Pace, Reply, Server, Where
 
 from .conditions import When, always
 from .making import answering, breaking

@@ -7,13 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import EllipsisType
 
-from tests.support.server import (
-    Content,
-    Exchange,
-    Fault,
-    Reply,
-    Resource,
-)
+from tests.support.server import Content, Exchange, Fault, Reply, Resource
 
 from .conditions import When, always
 
