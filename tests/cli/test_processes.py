@@ -201,9 +201,8 @@ def test_a_file_that_is_meddled_with_under_way_is_never_called_complete(
             )
         ]
         ran = tool("get", server.url())
-        if (
-            ran.code == 0
-        ):  # the seams have found what was lost, before anything was recorded or called complete
+        if ran.code == 0:
+            # The seams have found what was lost, before anything was recorded or called complete.
             assert tool.read() == DATA
             return
         assert ran.code == 6, ran.err

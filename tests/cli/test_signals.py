@@ -22,8 +22,8 @@ MIB = 1 << 20
 SIZE = 41_000_000
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
-# Seconds. The contract says one. What would hold a process up here lasts 20 at least, and a loaded machine needs
-# several for what takes a moment elsewhere: this tells the one from the other.
+# Seconds. The contract says one, which a loaded machine may exceed. Each wait that a signal must end here lasts longer
+# than this by itself, so that the bound still tells whether the process has waited for it.
 SOON = 10.0
 
 

@@ -31,8 +31,8 @@ QUERY = "?X-Signature=5igna7ure"
 Versions = tuple[bytes, ...]
 
 
-# Seconds. A loaded machine may need several for what takes a moment elsewhere: only what stalls may run into it. Rows
-# that are about stalls have a shorter one, and retries enough for the answers that it ends by mistake.
+# Seconds: long enough that only a server that stalls runs into it, also on a loaded machine (on an idle one no answer
+# takes a tenth of it). Rows about stalls have a shorter one, so that they end soon; see `patient`.
 TIMEOUT = 10.0
 
 
@@ -64,7 +64,11 @@ def row(
 
 
 def patient(each: Row, timeout: float) -> Row:
-    """Return the row with this short *timeout*; where it is to end well, with as many retries as that may take."""
+    """Return the row with this short *timeout*.
+
+    On a loaded machine it also ends answers that are only slow. Where the row expects success, more retries make up
+    for that.
+    """
     if {0} in (each.fresh, each.resumed):
         return replace(each, timeout=timeout, retries=30, requests=each.requests + 100)
     return replace(each, timeout=timeout)

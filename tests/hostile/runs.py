@@ -36,7 +36,7 @@ class Run:
 
 
 class Hearing(logging.Handler):
-    """Takes down what our loggers say, at every level."""
+    """Collects what our loggers say, at every level."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -128,7 +128,7 @@ def judge_run(run: Run, versions: Versions) -> None:
 
 
 def mixes(data: bytes, bits: BitMap, versions: list[bytes]) -> int:
-    """Return how many versions it takes to explain the recorded blocks; blocks that many share explain nothing."""
+    """Return 1 where the recorded blocks are all of one version, else 2."""
     if not bits or any(
         all(data[b * BLOCK : (b + 1) * BLOCK] == version[b * BLOCK : (b + 1) * BLOCK] for b in bits)
         for version in versions

@@ -100,7 +100,7 @@ def test_a_connection_that_nobody_answers_is_exit_3(tmp_path: Path) -> None:
 
 def test_an_unknown_host_is_exit_4(tmp_path: Path) -> None:
     run = download("http://no-such-host.invalid/file.bin", tmp_path / "file.bin")
-    assert run.code in (3, 4)  # 3 where no resolver can be asked
+    assert run.code in (3, 4)  # 3 where there is no resolver to ask
     judge_run(run, ())
 
 

@@ -12,7 +12,7 @@ from tests.support.server import Fault
 
 
 def relabelled(when: faults.When) -> list[Fault]:
-    """Send just the part that was asked for as if it were everything, and not say how long it is."""
+    """Send the part that was asked for as if it were everything, without a length."""
     return [faults.part_as_200(content_range=False, when=when), faults.chunked(when=when)]
 
 

@@ -1,4 +1,4 @@
-"""Statuses in place of the resource, and when to come again."""
+"""Statuses in place of the resource, and Retry-After."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ROWS = [
 
 # What came to light in other tests.
 FOUND = [
-    # What is refused may be how it was asked for.
+    # The server refuses how it was asked, not what it was asked for.
     *(
         row(f"ranges refused by {code}", bind(lambda code: [faults.status(code, when=faults.ranged)], code))
         for code in (400, 405, 406, 501)

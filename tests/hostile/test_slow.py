@@ -1,4 +1,4 @@
-"""Servers that stall, drip and never come to an end: time without a byte of the body is no sign of life."""
+"""Servers that stall, drip and never come to an end: only bytes of the body count as progress."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROWS = [patient(each, 0.4) for each in ROWS]
 
 # What came to light in other tests.
 FOUND = [
-    # Time that brings no byte of the body is no sign of life, whatever else comes.
+    # Bytes that are not of the body are no progress.
     row("1xx without end", lambda: [faults.informational(103, times=100_000)], {3, 4}, timeout=0.5),
     row(
         "a refusal's body, dripped",

@@ -1,4 +1,4 @@
-"""TLS: a certificate is good or refused, and everything else is as without."""
+"""TLS: a certificate is good or refused, and everything else is as without TLS."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def validators(
 ) -> Fault:
     """Show other validators: one, none, or several in turn, request by request; `...` leaves one as it is.
 
-    *honoured* are they also in preconditions; otherwise those are judged by the resource's own.
+    With *honoured*, preconditions are judged by them too; otherwise by the resource's own.
     """
     tags, dates = _in_turn(etag), _in_turn(last_modified)
 

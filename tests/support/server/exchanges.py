@@ -86,7 +86,7 @@ class Server(Service):
         self.faults: list[Fault] = []
         self.requests: list[Seen] = []
         self.active = 0  # requests being answered
-        self.peak = 0  # the most that were at one time, refused ones too
+        self.peak = 0  # the highest that `active` was, refused requests included
         self._send_buffer = send_buffer
         super().__init__(host, port, tls)
 
@@ -184,7 +184,7 @@ class Server(Service):
                 turn.end()
 
         def count(done: int) -> None:
-            # Told before the bytes go and corrected after: a client that has them all finds them counted.
+            # Count the bytes before they go and correct the count after: a client that has them all finds them counted.
             seen.body_bytes_sent = done
             if done >= reply.body.size:
                 turn.end()

@@ -20,8 +20,10 @@ from typing import Self, TypeVar
 
 from tests.support.threads import PATIENCE
 
-PIECE = 256 * 1024  # bytes handed to the kernel at a time
-MAX_HEAD = 64 * 1024  # bytes
+PIECE = (
+    256 * 1024
+)  # bytes handed to the kernel at a time: few system calls, and breaks still strike to the byte
+MAX_HEAD = 64 * 1024  # bytes of a request's head; nginx allows about half of that
 
 T = TypeVar("T")
 
@@ -31,7 +33,7 @@ class ServerClosedError(Exception):
 
 
 class HangUpError(Exception):
-    """The connection ends here, as a fault wants it or because the client left."""
+    """The connection ends here, because a fault says so or because the client left."""
 
 
 class Wire:
@@ -63,7 +65,7 @@ class Wire:
             return b""
 
     def exactly(self, count: int) -> bytes:
-        """Return just so many bytes, after waiting for them."""
+        """Wait for *count* bytes and return exactly those."""
         while len(self._buffer) < count:
             held, self._buffer = self._buffer, bytearray()
             if not (arrived := self.receive()):
@@ -102,7 +104,7 @@ class Wire:
 
     @property
     def has_more(self) -> bool:
-        """Whether bytes have been received that nobody has asked for yet."""
+        """Whether received bytes are waiting to be read."""
         return bool(self._buffer) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
 
     def skip(self, count: int) -> None:
@@ -130,14 +132,14 @@ class Wire:
             raise HangUpError
 
     def close(self) -> None:
-        """Take leave properly: what was sent arrives, then the end of the stream."""
+        """Close in order: what was sent arrives, then the end of the stream (over TLS, close_notify)."""
         with contextlib.suppress(OSError):
             if isinstance(self._sock, ssl.SSLSocket):
                 self._sock.unwrap()
         self.cut()
 
     def cut(self) -> None:
-        """End the stream (FIN) without taking leave of TLS."""
+        """End the stream (FIN) without the close_notify of TLS."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
         self._sock.close()
@@ -305,7 +307,7 @@ class Service:
 
 
 def unused_port(host: str = "127.0.0.1") -> int:
-    """Return a port on which nobody listens: a connection to it is refused."""
+    """Return a port without a listener: a connection to it is refused."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
