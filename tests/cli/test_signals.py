@@ -8,28 +8,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from tests.support import faults
 from tests.support.server import Patterned, Server, pattern
+from tests.support.threads import wait_until
 from tests.support.tool import Tool, ended
 
 MIB = 1 << 20
 SIZE = 41_000_000
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
-# The contract says a second; a machine that does other things as well is given another.
-A_SECOND = 2.0
-
-
-def wait_for(condition: Callable[[], bool], patience: float = 20) -> None:
-    give_up = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < give_up, "it never came to that"
-        time.sleep(0.002)
+# Seconds. The contract says one, which a loaded machine may exceed. Each wait that a signal must end here lasts longer
+# than this by itself, so that the bound still tells whether the process has waited for it.
+SOON = 10.0
 
 
 @contextmanager
@@ -41,11 +36,11 @@ def stalled(after: int = 600_000, size: int = SIZE) -> Iterator[Server]:
 
 
 def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> tuple[int, str]:
-    """Send the signal and return exit code and stderr of a process that leaves within a second."""
+    """Send the signal and return exit code and stderr of a process that does not wait for what is under way."""
     sent = time.monotonic()
     process.send_signal(number)
     ran = ended(process)
-    assert time.monotonic() - sent < A_SECOND
+    assert time.monotonic() - sent < SOON
     assert "Traceback" not in ran.err
     return ran.code, ran.err
 
@@ -54,10 +49,10 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> tuple[int,
 def test_a_signal_in_the_middle_keeps_the_progress(tool: Tool, number: signal.Signals) -> None:
     with stalled() as server:
         process = tool.start("get", server.url())
-        wait_for(lambda: sum(seen.body_bytes_sent >= 600_000 for seen in server.requests) >= 2)
+        wait_until(lambda: sum(seen.body_bytes_sent >= 600_000 for seen in server.requests) >= 2)
         code, _ = stop(process, number)
         assert code == 128 + number
-        server.wait_until_idle(20)
+        server.wait_until_idle()
         server.reset_log()
         server.faults.clear()
         facts = tool.status()
@@ -71,12 +66,18 @@ def test_a_signal_in_the_middle_keeps_the_progress(tool: Tool, number: signal.Si
 
 
 def test_bytes_that_came_before_a_signal_are_not_fetched_again(tool: Tool) -> None:
+    class UpToHalf(threading.Event):
+        """A gate that stays shut once half of the file is sent."""
+
+        def is_set(self) -> bool:
+            return server.body_bytes <= SIZE // 2
+
     with Server(Patterned(SIZE)) as server:
-        server.faults += [faults.pace(40 * MIB)]
+        server.faults += [faults.hold(UpToHalf(), after=at) for at in range(0, SIZE, MIB // 4)]
         process = tool.start("get", server.url())
-        wait_for(lambda: server.body_bytes > SIZE // 2)
+        wait_until(lambda: server.body_bytes > SIZE // 2)
         assert stop(process, signal.SIGINT)[0] == 130
-        server.wait_until_idle(20)
+        server.wait_until_idle()
         first = server.body_bytes
         server.reset_log()
         server.faults.clear()
@@ -93,7 +94,7 @@ def test_a_signal_before_any_answer_leaves_nothing(tool: Tool, where: str) -> No
     with Server(Patterned(SIZE)) as server:
         server.faults += [faults.stall(where=where)]  # type: ignore[arg-type]
         process = tool.start("get", server.url())
-        wait_for(lambda: bool(server.requests))
+        wait_until(lambda: bool(server.requests))
         code, err = stop(process, signal.SIGINT)
     assert (code, err) == (130, "")
     assert tool.files == []
@@ -103,7 +104,7 @@ def test_a_signal_during_a_wait_for_the_server_is_heard(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
         server.faults += [faults.retry_after(60)]
         process = tool.start("get", server.url(), "-q")
-        wait_for(lambda: bool(server.requests))
+        wait_until(lambda: bool(server.requests))
         assert stop(process, signal.SIGTERM) == (143, "")
 
 
@@ -145,7 +146,7 @@ def test_a_signal_that_comes_where_nothing_is_passed_on_is_not_lost() -> None:
 def test_a_second_signal_ends_it_at_once(tool: Tool) -> None:
     with stalled() as server:
         process = tool.start("get", server.url(), "-q")
-        wait_for(lambda: server.body_bytes >= 600_000)
+        wait_until(lambda: server.body_bytes >= 600_000)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         code, err = stop(process, signal.SIGINT)
@@ -157,7 +158,7 @@ def test_a_second_signal_ends_it_at_once(tool: Tool) -> None:
 def test_reading_commands_stop_as_well_and_keep_what_they_read(tool: Tool, command: str) -> None:
     with stalled() as server:
         process = tool.start(command, server.url())
-        wait_for(lambda: server.body_bytes >= 100_000)
+        wait_until(lambda: server.body_bytes >= 100_000)
         code, err = stop(process, signal.SIGTERM)
     assert (code, err) == (143, "")
 
@@ -165,11 +166,11 @@ def test_reading_commands_stop_as_well_and_keep_what_they_read(tool: Tool, comma
 def test_a_reader_that_does_not_read_holds_nothing_up(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
         process = tool.start("cat", server.url())
-        wait_for(lambda: server.body_bytes > 8 * MIB)
+        wait_until(lambda: server.body_bytes > 8 * MIB)
         sent = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 143
-        assert time.monotonic() - sent < A_SECOND
+        assert time.monotonic() - sent < SOON
         ended(process)
 
 
@@ -183,7 +184,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(tool: Tool, number
     with Server(Patterned(3 * MIB)) as server:
         server.faults += [faults.hold(gate, after=MIB)]
         process = tool.start("get", server.url(), preexec_fn=ignore)
-        wait_for(lambda: server.body_bytes >= MIB)
+        wait_until(lambda: server.body_bytes >= MIB)
         process.send_signal(number)
         gate.set()
         ran = ended(process)
@@ -208,27 +209,33 @@ def test_a_process_that_hangs_in_the_system_is_ended_in_time() -> None:
     assert stop(process, signal.SIGTERM) == (143, "")
 
 
+def is_over_before(enough: int, server: Server, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the server has sent *enough* bytes; return whether the process has ended before that."""
+    wait_until(lambda: process.poll() is not None or server.body_bytes >= enough)
+    return process.poll() is not None
+
+
 def test_killed_over_and_over_the_file_ends_right_and_little_is_fetched_twice(tool: Tool) -> None:
     size, connections, rate = 9_000_000, 4, 2 * MIB
     whole, dice, kills = pattern(size), random.Random(7), 0
     with Server(Patterned(size), send_buffer=64 * 1024) as server:
         server.faults += [faults.pace(rate)]
         while True:
+            # Bytes, not seconds: the first two are too few for the whole file, later ones enough for a checkpoint.
+            enough = server.body_bytes + (dice.randint(4 * MIB, 20 * MIB) if kills > 1 else 2 * MIB)
             process = tool.start("get", server.url(), "-x", str(connections), "-q")
-            try:
-                process.wait(dice.uniform(0.5, 2.5) if kills > 1 else 0.7)
+            if is_over_before(enough, server, process):
                 break
-            except subprocess.TimeoutExpired:
-                process.kill()
-                ended(process)
-                kills += 1
+            process.kill()
+            ended(process)
+            kills += 1
             if "file.bin.part" in tool.files:
                 held, edge = tool.read(), 0
                 for first, last in [*(tool.status()["missing"] or []), [size, size]]:
                     assert held[edge:first] == whole[edge:first]
                     edge = last + 1
         assert ended(process).code == 0
-        server.wait_until_idle(20)
+        server.wait_until_idle()
         # Each kill costs what the last second brought, and what the connections had in flight.
         lost = connections * (rate + MIB)
         assert server.body_bytes <= size + (kills + 1) * lost

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,19 +20,10 @@ from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.transfer.state import Policy
 from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.transport import Options, Transport
-from tests.hostile.rows import (
-    HELD,
-    ONE,
-    QUERY,
-    SECRETS,
-    Row,
-    Versions,
-)
+from tests.hostile.rows import HELD, ONE, QUERY, SECRETS, TIMEOUT, Row, Versions
 from tests.support.leftovers import known_of, leave_partial
-from tests.support.server import (
-    Resource,
-    Server,
-)
+from tests.support.server import Resource, Server
+from tests.support.threads import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Run:
 
 
 class Hearing(logging.Handler):
-    """Takes down what our loggers say, at every level."""
+    """Collects what our loggers say, at every level."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -79,8 +70,9 @@ def download(
     url: str,
     file: Path,
     *,
-    timeout: float = 3.0,
+    timeout: float = TIMEOUT,
     retries: int = 3,
+    pause: Callable[[int, float], float] = lambda failures, chance: 0.01,
     connections: int = 8,
     options: Options | None = None,
     wishes: DownloadOptions | None = None,
@@ -92,7 +84,7 @@ def download(
         connections,
         retries,
         digest_decides=wishes.checksum is not None,
-        pause=lambda failures, chance: 0.01,
+        pause=pause,
     )
     wishes = wishes._replace(policy=policy, sync=False)
     events: list[Event] = []
@@ -136,7 +128,7 @@ def judge_run(run: Run, versions: Versions) -> None:
 
 
 def mixes(data: bytes, bits: BitMap, versions: list[bytes]) -> int:
-    """Return how many versions it takes to explain the recorded blocks; blocks that many share explain nothing."""
+    """Return 1 where the recorded blocks are all of one version, else 2."""
     if not bits or any(
         all(data[b * BLOCK : (b + 1) * BLOCK] == version[b * BLOCK : (b + 1) * BLOCK] for b in bits)
         for version in versions
@@ -146,11 +138,11 @@ def mixes(data: bytes, bits: BitMap, versions: list[bytes]) -> int:
 
 
 def left_behind() -> list[str]:
-    """Return our threads that do not end within a moment."""
-    patience = time.monotonic() + 2
+    """Return our threads that do not end by themselves."""
+    give_up = time.monotonic() + PATIENCE
     while True:
         ours = [thread.name for thread in threading.enumerate() if thread.name.startswith("smartremote")]
-        if not ours or time.monotonic() > patience:
+        if not ours or time.monotonic() > give_up:
             return ours
         time.sleep(0.01)
 
@@ -163,7 +155,7 @@ def run_row(each: Row, resumed: bool, tmp_path: Path) -> None:
         url = server.url(f"/file.bin{QUERY}")
         if resumed:
             leave_version_one(file, url, each.resource)
-        run = download(url.replace("://", "://m:hunter2@"), file, timeout=each.timeout)
+        run = download(url.replace("://", "://m:hunter2@"), file, timeout=each.timeout, retries=each.retries)
         asked = len(server.requests)
     judge_run(run, each.versions)
     assert run.code in (each.resumed if resumed else each.fresh), run.said

@@ -19,17 +19,11 @@ from tests.hostile import (
     test_ranges,
     test_versions,
 )
-from tests.hostile.rows import (
-    QUERY,
-    SECRETS,
-    Row,
-)
+from tests.hostile.rows import QUERY, SECRETS, Row
 from tests.hostile.runs import hearing, left_behind
-from tests.support.server import (
-    Server,
-)
+from tests.support.server import Server
 
-# Whatever might mix versions, and some of what breaks.
+# Every kind of fault that might mix versions, and some that break connections.
 TABLES = {
     "connection": test_connections.ROWS,
     "range": test_ranges.ROWS,

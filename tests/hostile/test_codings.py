@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile.rows import (
-    CONTENT,
-    ONE,
-    SIZE,
-    Row,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import CONTENT, ONE, SIZE, Row, fresh_and_resumed, nth, row
 from tests.hostile.runs import run_row
 from tests.support import faults
 from tests.support.faults import gzipped

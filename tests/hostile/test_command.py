@@ -6,18 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.hostile.rows import (
-    CONTENT,
-    ONE,
-    QUERY,
-    SECRETS,
-    after,
-)
+from tests.hostile.rows import CONTENT, ONE, QUERY, SECRETS, after
 from tests.support import faults
-from tests.support.server import (
-    Fault,
-    Server,
-)
+from tests.support.server import Fault, Server
 from tests.support.tool import Tool
 
 

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from smartremote_cli.core.blocks import BLOCK
-from tests.hostile.rows import (
-    CONTENT,
-    MIB,
-    ONE,
-    QUERY,
-    Row,
-    bind,
-    every,
-    first,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import CONTENT, MIB, ONE, QUERY, Row, bind, every, first, fresh_and_resumed, nth, row
 from tests.hostile.runs import download, judge_run, run_row
 from tests.support import faults
-from tests.support.server import (
-    Exchange,
-    Fault,
-    Reply,
-    Server,
-    unanswered_port,
-    unused_port,
-)
+from tests.support.server import Exchange, Fault, Reply, Server, unanswered_port, unused_port
 
 
 def old_protocol() -> Fault:
@@ -120,26 +100,33 @@ def test_a_connection_that_nobody_answers_is_exit_3(tmp_path: Path) -> None:
 
 def test_an_unknown_host_is_exit_4(tmp_path: Path) -> None:
     run = download("http://no-such-host.invalid/file.bin", tmp_path / "file.bin")
-    assert run.code in (3, 4)  # 3 where no resolver can be asked
+    assert run.code in (3, 4)  # 3 where there is no resolver to ask
     judge_run(run, ())
 
 
 def test_a_server_that_goes_away_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    """It comes back when the client has failed to reach it for the fifth time."""
+    away = threading.Event()
+
+    def go(server: Server) -> None:
+        server.refuse_connections()
+        away.set()
+
+    def pause(failures: int, chance: float) -> float:
+        if failures >= 5 and away.is_set():
+            away.clear()
+            server.accept_connections()
+        return 0.01
+
     with Server(CONTENT) as server:
-
-        def go(server: Server) -> None:
-            threading.Thread(target=_away, args=(server,)).start()
-
-        server.faults += [faults.at(go, 300_000, when=nth(2)), faults.reset(600_000, when=nth(2, 3, 4))]
-        run = download(server.url(), tmp_path / "file.bin", retries=200)
+        server.faults += [
+            faults.at(go, 300_000, when=nth(2)),
+            faults.reset(where="before", when=faults.When(lambda exchange: away.is_set())),
+        ]
+        run = download(server.url(), tmp_path / "file.bin", retries=200, pause=pause)
     judge_run(run, (ONE,))
     assert run.code == 0, run.said
-
-
-def _away(server: Server) -> None:
-    server.refuse_connections()
-    time.sleep(0.2)
-    server.accept_connections()
+    assert not away.is_set()
 
 
 @pytest.mark.parametrize("dropped", [1, 2, 3])

@@ -25,11 +25,7 @@ from tests.hostile.rows import (
 )
 from tests.hostile.runs import download, judge_run, leave_version_one, run_row
 from tests.support import faults
-from tests.support.server import (
-    Fault,
-    Resource,
-    Server,
-)
+from tests.support.server import Fault, Resource, Server
 
 ROWS = [
     *(

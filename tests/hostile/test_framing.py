@@ -1,25 +1,13 @@
-"""Lengths, chunks, header fields and heads that are wrong, missing, endless or none."""
+"""Lengths, chunks, header fields and heads that are wrong, missing or endless."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile.rows import (
-    Row,
-    after,
-    bind,
-    first,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import Row, after, bind, first, fresh_and_resumed, nth, row
 from tests.hostile.runs import run_row
 from tests.support import faults
-from tests.support.server import (
-    Exchange,
-    Fault,
-    Reply,
-)
+from tests.support.server import Exchange, Fault, Reply
 
 
 def length_off_by(difference: int) -> Fault:
@@ -100,7 +88,7 @@ ROWS = [
             "of 300,000 bytes": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000 + b"\r\n\r\n",
         }.items()
     ),
-    *(  # a line that says nothing is not read: what comes is a body of unknown length
+    *(  # a malformed field is dropped: what is left is a body of unknown length
         row(f"head {name}", bind(lambda head: [faults.raw(head)], head), 4, resumed={0, 5})
         for name, head in {
             "with a bad line": b"HTTP/1.1 200 OK\r\nno field at all\r\n\r\n",

@@ -8,17 +8,10 @@ from typing import Literal
 import pytest
 
 from smartremote_cli.transport.transport import Options
-from tests.hostile.rows import (
-    CONTENT,
-    ONE,
-)
+from tests.hostile.rows import CONTENT, ONE
 from tests.hostile.runs import download, judge_run
 from tests.support.proxy import Proxy
-from tests.support.server import (
-    Certificates,
-    Server,
-    unused_port,
-)
+from tests.support.server import Certificates, Server, unused_port
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])

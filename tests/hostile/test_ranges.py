@@ -5,27 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from smartremote_cli.core.blocks import BLOCK
-from tests.hostile.rows import (
-    MIB,
-    ONE,
-    Row,
-    after,
-    bind,
-    every,
-    first,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import MIB, ONE, Row, after, bind, every, first, fresh_and_resumed, nth, row
 from tests.hostile.runs import run_row
 from tests.support import faults
-from tests.support.server import (
-    Fault,
-)
+from tests.support.server import Fault
 
 
 def relabelled(when: faults.When) -> list[Fault]:
-    """Send just the part that was asked for as if it were everything, and not say how long it is."""
+    """Send the part that was asked for as if it were everything, without a length."""
     return [faults.part_as_200(content_range=False, when=when), faults.chunked(when=when)]
 
 

@@ -8,23 +8,10 @@ from pathlib import Path
 import pytest
 
 from smartremote_cli.transport.transport import Options
-from tests.hostile.rows import (
-    CONTENT,
-    ONE,
-    QUERY,
-    Row,
-    after,
-    first,
-    fresh_and_resumed,
-    row,
-)
+from tests.hostile.rows import CONTENT, ONE, QUERY, Row, after, first, fresh_and_resumed, row
 from tests.hostile.runs import download, judge_run, leave_version_one, run_row
 from tests.support import faults
-from tests.support.server import (
-    Certificates,
-    Resource,
-    Server,
-)
+from tests.support.server import Certificates, Resource, Server
 
 ROWS = [
     row("in a circle", lambda: [faults.redirect("/file.bin")], 4),

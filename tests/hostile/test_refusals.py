@@ -1,19 +1,10 @@
-"""Statuses in place of the resource, and when to come again."""
+"""Statuses in place of the resource, and Retry-After."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.hostile.rows import (
-    MIB,
-    Row,
-    after,
-    bind,
-    every,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import MIB, Row, after, bind, every, fresh_and_resumed, nth, row
 from tests.hostile.runs import run_row
 from tests.support import faults
 
@@ -58,7 +49,7 @@ ROWS = [
 
 # What came to light in other tests.
 FOUND = [
-    # What is refused may be how it was asked for.
+    # The server refuses how it was asked, not what it was asked for.
     *(
         row(f"ranges refused by {code}", bind(lambda code: [faults.status(code, when=faults.ranged)], code))
         for code in (400, 405, 406, 501)

@@ -1,18 +1,10 @@
-"""Servers that stall, drip and never come to an end: time without a byte of the body is no sign of life."""
+"""Servers that stall, drip and never come to an end: only bytes of the body count as progress."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from tests.hostile.rows import (
-    MIB,
-    Row,
-    first,
-    fresh_and_resumed,
-    nth,
-    row,
-)
+from tests.hostile.rows import MIB, Row, first, fresh_and_resumed, nth, patient, row
 from tests.hostile.runs import run_row
 from tests.support import faults
 
@@ -29,11 +21,11 @@ ROWS = [
     row("slow headers, twice", lambda: [faults.slow_headers(when=first(2))]),
     row("slow headers for ever", lambda: [faults.slow_headers()], 3),
 ]
-ROWS = [replace(each, timeout=0.4) for each in ROWS]
+ROWS = [patient(each, 0.4) for each in ROWS]
 
 # What came to light in other tests.
 FOUND = [
-    # Time that brings no byte of the body is no sign of life, whatever else comes.
+    # Bytes that are not of the body are no progress.
     row("1xx without end", lambda: [faults.informational(103, times=100_000)], {3, 4}, timeout=0.5),
     row(
         "a refusal's body, dripped",
@@ -50,7 +42,7 @@ FOUND = [
         ],
     ),
     row("chunk extensions, dripped", lambda: [faults.odd_chunks("extension")], 3, timeout=0.5),
-    row("trailers, dripped", lambda: [faults.ignore_range(), faults.odd_chunks("trailers")], timeout=0.5),
+    patient(row("trailers, dripped", lambda: [faults.ignore_range(), faults.odd_chunks("trailers")]), 0.5),
 ]
 
 

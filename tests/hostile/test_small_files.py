@@ -10,12 +10,7 @@ import pytest
 from smartremote_cli.core.blocks import BLOCK
 from tests.hostile.runs import download, judge_run
 from tests.support import faults
-from tests.support.server import (
-    Fault,
-    Patterned,
-    Server,
-    pattern,
-)
+from tests.support.server import Fault, Patterned, Server, pattern
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK, BLOCK + 1])

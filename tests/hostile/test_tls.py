@@ -1,4 +1,4 @@
-"""TLS: a certificate is good or refused, and everything else is as without."""
+"""TLS: a certificate is good or refused, and everything else is as without TLS."""
 
 from __future__ import annotations
 
@@ -7,23 +7,10 @@ from pathlib import Path
 import pytest
 
 from smartremote_cli.transport.transport import Options
-from tests.hostile.rows import (
-    CONTENT,
-    MIB,
-    ONE,
-    QUERY,
-    Row,
-    every,
-    nth,
-    row,
-)
+from tests.hostile.rows import CONTENT, MIB, ONE, QUERY, Row, every, nth, patient, row
 from tests.hostile.runs import download, judge_run, leave_version_one
 from tests.support import faults
-from tests.support.server import (
-    Certificates,
-    Resource,
-    Server,
-)
+from tests.support.server import Certificates, Resource, Server
 
 
 @pytest.mark.parametrize(
@@ -62,7 +49,7 @@ SECURE = [
     row("ends without taking leave", lambda: [faults.fin(300_000)], requests=80),
     row("no keep-alive", lambda: [faults.header("Connection", "close")]),
     row("chunked", lambda: [faults.chunked()]),
-    row("stalls", lambda: [faults.stall(after=100_000, when=nth(1, 3))], timeout=0.6),
+    patient(row("stalls", lambda: [faults.stall(after=100_000, when=nth(1, 3))]), 0.6),
     row("a byte after the body", lambda: [faults.after_body(b"x")]),
     row("no ranges, broken off", lambda: [faults.ignore_range(), faults.fin(3 * MIB, when=nth(1))]),
     row(
@@ -84,7 +71,7 @@ def test_tls_changes_nothing(each: Row, resumed: bool, certificates: Certificate
         url = server.url(f"/file.bin{QUERY}")
         if resumed:
             leave_version_one(file, url, Resource(CONTENT))
-        run = download(url, file, options=given, timeout=each.timeout)
+        run = download(url, file, options=given, timeout=each.timeout, retries=each.retries)
         asked = len(server.requests)
     judge_run(run, (ONE,))
     assert run.code in (each.resumed if resumed else each.fresh), run.said

@@ -18,13 +18,9 @@ from tests.hostile import (
     test_refusals,
     test_versions,
 )
-from tests.hostile.rows import (
-    QUERY,
-)
+from tests.hostile.rows import QUERY
 from tests.hostile.runs import download, judge_run, leave_version_one
-from tests.support.server import (
-    Server,
-)
+from tests.support.server import Server
 
 # Alone, these tell the test what to expect; under others it is not known what the right bytes are.
 _ALONE = ("gzip", "HTTP/1.0", "login", "grows", "shrinks", "too short")

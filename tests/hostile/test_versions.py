@@ -28,10 +28,7 @@ from tests.hostile.rows import (
 )
 from tests.hostile.runs import run_row
 from tests.support import faults
-from tests.support.server import (
-    Patterned,
-    Resource,
-)
+from tests.support.server import Patterned, Resource
 
 DAYS = ["Wed, 01 Jan 2025 00:00:00 GMT", "Thu, 02 Jan 2025 00:00:00 GMT"]
 

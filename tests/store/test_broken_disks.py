@@ -18,18 +18,7 @@ from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import LocalError, SmartRemoteError
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.store.part import Record
-from tests.store.on_disk import (
-    CONTENT,
-    IDENTITY,
-    SIZE,
-    URL,
-    again,
-    begin,
-    bring,
-    failing,
-    part_of,
-    save,
-)
+from tests.store.on_disk import CONTENT, IDENTITY, SIZE, URL, again, begin, bring, failing, part_of, save
 from tests.support.tool import names
 
 CALLS = ["pwrite", "write", "fsync", "fdatasync", "replace", "link", "ftruncate", "open", "unlink"]
@@ -40,7 +29,7 @@ CALLS = ["pwrite", "write", "fsync", "fdatasync", "replace", "link", "ftruncate"
 def test_a_call_that_fails_at_any_time_leaves_a_record_that_is_right(
     tmp_path: Path, call: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each call in turn fails, in a download that is otherwise as any: exit 6, or 0 with the right bytes."""
+    """One call of a download fails, each in turn: exit 6, or 0 with the right bytes."""
     for turn in range(1, 40):
         path = tmp_path / str(turn) / "file.bin"
         path.parent.mkdir()
@@ -132,13 +121,13 @@ def test_room_is_foreseen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         copy.check_room(2 * room)
     assert caught.value.hint is not None and "make room" in caught.value.hint
     failing(monkeypatch, "fstatvfs", errno.ENOSYS)
-    copy.check_room(2 * room)  # nobody knows: try
+    copy.check_room(2 * room)  # the free space is unknown: try
     copy.close()
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder of ours, without root's right to write everywhere, where we have that."""
+    """A folder of ours; where the tests run as root, root's right to write everywhere is given up for it."""
     nobody, me = 65534, os.geteuid()
     with tempfile.TemporaryDirectory() as made:
         if me == 0:

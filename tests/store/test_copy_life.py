@@ -22,18 +22,7 @@ from smartremote_cli.store.files import MARK, is_marked, scratch_of
 from smartremote_cli.store.leftovers import load_record, survey
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.store.part import Record
-from tests.store.on_disk import (
-    CONTENT,
-    IDENTITY,
-    SIZE,
-    URL,
-    again,
-    begin,
-    bring,
-    part_of,
-    partial,
-    save,
-)
+from tests.store.on_disk import CONTENT, IDENTITY, SIZE, URL, again, begin, bring, part_of, partial, save
 from tests.support import power
 from tests.support.tool import names
 
@@ -209,7 +198,7 @@ def test_closing_does_not_wait_for_a_sync_that_hangs(path: Path, monkeypatch: py
     assert hangs.wait(30)
     copy.close()  # returns, or the test hangs
     assert load_record(str(path)) == Record(BitMap([0]), IDENTITY, URL)
-    with pytest.raises(BusyError):  # whoever is in the kernel with it still owns the file
+    with pytest.raises(BusyError):  # the thread that is in the kernel with it still owns the file
         again(path)
     goes_on.set()
     thread.join()
@@ -236,7 +225,7 @@ def test_a_write_that_comes_late_finds_no_other_file(path: Path, monkeypatch: py
 
 
 def test_a_signal_ends_the_wait_for_the_last_sync(path: Path) -> None:
-    """The kernel may hang for minutes; whoever presses Ctrl-C does not wait for it."""
+    """The kernel may hang for minutes; Ctrl-C does not wait for it."""
     code = f"""
 import os, signal, sys, threading, time
 from smartremote_cli.protocol.identity import Identity

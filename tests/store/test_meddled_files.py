@@ -34,7 +34,9 @@ def test_a_data_file_that_was_cut_loses_the_blocks_past_its_end(path: Path) -> N
     os.truncate(path, 3 * BLOCK + 10)
     copy = again(path)
     assert copy.blocks.bits == BitMap([0, 1, 2])
-    assert load_record(str(path)) == Record(BitMap([0, 1, 2]), IDENTITY, URL)  # before the file grows again
+    assert load_record(str(path)) == Record(
+        BitMap([0, 1, 2]), IDENTITY, URL
+    )  # saved before the file grows again
     copy.close()
 
 
@@ -121,7 +123,7 @@ def test_a_file_that_is_cut_while_it_is_filled_is_not_complete(path: Path, size:
 
 
 def test_a_cut_file_is_not_made_whole_again_by_its_last_block(path: Path) -> None:
-    """It would have the right size, and a hole that nobody knows of."""
+    """It would have the right size, and a hole that no record shows."""
     copy = begin(path)
     bring(copy, 0, 1, 2)
     save(copy)

@@ -9,9 +9,7 @@ from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.protocol.identity import Identity
 from smartremote_cli.store.memory_copy import MemoryCopy
-from tests.store.on_disk import (
-    CONTENT,
-)
+from tests.store.on_disk import CONTENT
 
 
 @settings(deadline=None, max_examples=40)

@@ -15,17 +15,7 @@ from smartremote_cli.errors import DamagedError, LocalError, SmartRemoteError
 from smartremote_cli.store.leftovers import inspect, load_record
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.store.part import MAX_RECORD, Record
-from tests.store.on_disk import (
-    CONTENT,
-    IDENTITY,
-    URL,
-    again,
-    begin,
-    bring,
-    part_of,
-    partial,
-    save,
-)
+from tests.store.on_disk import CONTENT, IDENTITY, URL, again, begin, bring, part_of, partial, save
 from tests.support.tool import names
 
 
@@ -79,7 +69,7 @@ def make_device(path: Path) -> None:
 def test_an_old_file_that_cannot_be_replaced_gets_no_record(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder like /tmp, and a file of somebody else's: with a record beside it, it would be taken for ours."""
+    """In a folder like /tmp, another user's file with a record beside it would be taken for ours."""
     unlink = os.unlink
 
     def unlink_others(name: str) -> None:

@@ -24,18 +24,7 @@ from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.store.part import Record
 from smartremote_cli.store.sums import sums_path
-from tests.store.on_disk import (
-    CONTENT,
-    IDENTITY,
-    SIZE,
-    URL,
-    again,
-    begin,
-    bring,
-    failing,
-    part_of,
-    save,
-)
+from tests.store.on_disk import CONTENT, IDENTITY, SIZE, URL, again, begin, bring, failing, part_of, save
 from tests.support.threads import in_threads
 from tests.support.tool import names
 

@@ -13,15 +13,7 @@ from pyroaring import BitMap
 
 from smartremote_cli.errors import BusyError
 from smartremote_cli.store.leftovers import inspect
-from tests.store.on_disk import (
-    CONTENT,
-    again,
-    begin,
-    bring,
-    failing,
-    partial,
-    save,
-)
+from tests.store.on_disk import CONTENT, again, begin, bring, failing, partial, save
 from tests.support.tool import names
 
 

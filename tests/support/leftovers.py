@@ -76,5 +76,5 @@ def interrupt(tool: Tool, server: Server, *options: str, after: int = 2 << 20) -
     assert tool.files == ["file.bin", "file.bin.part"]
     for fault in stop:
         server.faults.remove(fault)
-    server.wait_until_idle(20)
+    server.wait_until_idle()
     server.reset_log()

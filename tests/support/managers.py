@@ -9,5 +9,5 @@ from smartremote_cli import DownloadManager
 
 
 def manager(folder: Path, **options: Any) -> DownloadManager:
-    """Return a manager that keeps its files below *folder*, and fills nothing unasked unless told to."""
+    """Return a manager that keeps its files below *folder*, without background filling unless *options* ask for it."""
     return DownloadManager(**{"tmp_dir": folder / "cache", "idle_download": False, **options})

@@ -23,7 +23,7 @@ from typing import Self
 
 import pytest
 
-PATIENCE = 5.0  # seconds for nginx to start, to stop and to write its log
+PATIENCE = 30.0  # seconds for nginx to start, to stop and to write its log, also on a loaded machine
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ http {{
 
 
 class Nginx:
-    """nginx serving *folder*, as whoever runs the tests; everything it writes is in a temporary folder.
+    """nginx serving *folder*, run by the user who runs the tests; all that it writes is in a temporary folder.
 
     *limit_rate* takes what nginx takes (`"1m"`): a second's worth of every request goes at full speed.
     *server* and *http* are more directives for those blocks. *tls* is a certificate file and its key.
@@ -126,7 +126,7 @@ class Nginx:
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
 
     def requests(self, at_least: int = 0) -> list[Logged]:
-        """Return what was asked so far, once there are *at_least* so many: nginx logs after it has sent."""
+        """Return what was asked so far, waiting for *at_least* that many lines: nginx logs after it has sent."""
         give_up = time.monotonic() + PATIENCE
         while True:
             log = self._home / "access.log"
@@ -169,7 +169,7 @@ class Nginx:
             )
 
     def _answers(self) -> bool:
-        """Whether our nginx has the port: pid file and a connection, so that no other's answer counts."""
+        """Whether our nginx has the port, and not another server: its pid file is there, and it accepts."""
         assert self._process
         give_up = time.monotonic() + PATIENCE
         while self._process.poll() is None and time.monotonic() < give_up:
@@ -206,7 +206,7 @@ def _free_port() -> int:
 
 
 def find() -> str | None:
-    """Return the nginx binary; Debian keeps it where users do not look."""
+    """Return the nginx binary, which Debian keeps in /usr/sbin."""
     places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
     return shutil.which("nginx", path=places)
 
@@ -219,7 +219,7 @@ def nginx_or_skip(
     server: Sequence[str] = (),
     http: Sequence[str] = (),
 ) -> Nginx:
-    """Return an `Nginx`, or skip the test and say loudly why."""
+    """Return an `Nginx`, or skip the test and say why in capitals."""
     binary = find()
     if binary is None:
         pytest.skip(

@@ -27,8 +27,9 @@ from typing import Any
 import pytest
 
 SECTOR = 512
-MAX_SUBSETS = 6  # so many undecided operations are tried in all combinations, more in a sample of them
-SAMPLES = 48
+# Up to this many undecided operations are tried in all combinations (64), more in a sample: a trade of time for states.
+MAX_SUBSETS = 6
+SAMPLES = 48  # of the combinations, where there are too many to try all
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tests.support.server import (
 
 
 class Relay(Service):
-    """What passes bytes on. *hosts* says where names lead that no resolver knows."""
+    """A service that passes bytes on. *hosts* maps names that no resolver knows to addresses."""
 
     def __init__(
         self, *, hosts: dict[str, tuple[str, int]] | None = None, tls: ssl.SSLContext | None = None
@@ -145,7 +145,7 @@ def _origin_form(seen: Seen) -> bytes:
 
 
 class SocksProxy(Relay):
-    """A SOCKS 5 proxy. *user* is the name:password that it demands; *silent* it accepts, and never answers."""
+    """A SOCKS 5 proxy. *user* is the name:password that it demands; a *silent* one accepts and never answers."""
 
     def __init__(self, *, user: str | None = None, silent: bool = False, **more: Any) -> None:
         self.user = user

@@ -1,4 +1,4 @@
-"""The command line as tests use it: in this process where that tells as much, else in one of its own.
+"""The command line as tests use it: in this process where that is enough, else in one of its own.
 
     ran = tool("cat", server.url(), "--length", "10")
     assert ran.code == 0 and ran.out == pattern(10) and not ran.err
@@ -26,7 +26,7 @@ from smartremote_cli import cli
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.store.sums import sums_path
 
-# What of the user's environment would change what the command does.
+# Variables of the user's environment that would change what the command does.
 _WISHES = ("SMARTREMOTE_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_", "NETRC", "XDG_")
 
 PATIENCE = 30.0  # seconds for a process that is expected to end by itself
@@ -171,5 +171,7 @@ def _streams(out: io.BytesIO, err: io.BytesIO) -> Iterator[None]:
         mine, (sys.stdout, sys.stderr) = (sys.stdout, sys.stderr), before
         for stream in mine:
             stream.detach()
-        logging.getLogger("smartremote").handlers.clear()  # -v left one that writes to what is gone
+        logging.getLogger(
+            "smartremote"
+        ).handlers.clear()  # -v added one that writes to the stream of this run
         logging.getLogger("smartremote").setLevel(logging.NOTSET)

@@ -7,9 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.server import (
-    Exchange,
-)
+from tests.support.server import Exchange
 
 
 @dataclass(frozen=True)

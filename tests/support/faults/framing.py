@@ -9,15 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Literal
 
-from tests.support.server import (
-    Body,
-    Break,
-    Content,
-    Exchange,
-    Fault,
-    Pace,
-    Reply,
-)
+from tests.support.server import Body, Break, Content, Exchange, Fault, Pace, Reply
 
 from .conditions import When, always
 from .making import answering, carry

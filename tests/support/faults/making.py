@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.support.server import (
-    Body,
-    Break,
-    Exchange,
-    Fault,
-    Reply,
-)
+from tests.support.server import Body, Break, Exchange, Fault, Reply
 
 from .conditions import When, ranged
 

@@ -6,18 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
 
-from tests.support.server import (
-    Exchange,
-    Fault,
-    Reply,
-)
+from tests.support.server import Exchange, Fault, Reply
 
 from .conditions import When, always, ranged, suffix
 from .making import carry, of_parts
 
 
 def deaf(*names: str, when: When = always) -> Fault:
-    """Do not know these request headers: "If-Match", "If-Range" ..."""
+    """Ignore these request headers: "If-Match", "If-Range" ..."""
     return Fault(f"deaf to {', '.join(names)}", when, ask=lambda exchange: exchange.asked.drop(*names))
 
 
@@ -83,7 +79,7 @@ def shorter(by: int, *, honest: bool = True, when: When = always) -> Fault:
 
 
 def at_most(size: int, *, when: When = always) -> Fault:
-    """Send parts of no more than *size* bytes, and say so."""
+    """Send at most *size* bytes of what was asked for, and say so in Content-Range."""
 
     def edit(reply: Reply) -> None:
         total = reply.body.content.size

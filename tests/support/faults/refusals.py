@@ -8,14 +8,7 @@ from email.utils import formatdate
 from time import time
 from typing import Literal
 
-from tests.support.server import (
-    Break,
-    Exchange,
-    Fault,
-    Reply,
-    Server,
-    basic,
-)
+from tests.support.server import Break, Exchange, Fault, Reply, Server, basic
 
 from .conditions import When, always, method, path
 from .making import answering
@@ -58,7 +51,7 @@ def refuse_head(code: int = 405, *, when: When = always) -> Fault:
 
 
 def authenticate(user: str, *, when: When = always) -> Fault:
-    """Answer 401 to whoever is not *user*, a name:password."""
+    """Answer 401 unless the request logs in as *user*, a name:password."""
     challenge = [("WWW-Authenticate", 'Basic realm="tests"')]
     stranger = When(lambda exchange: exchange.seen.header("Authorization") != basic(user))
     return status(401, b"who are you?\n", challenge, when=stranger & when)
@@ -86,7 +79,7 @@ def redirect(to: str | None, code: int = 302, *, when: When = always) -> Fault:
 
 
 def hops(count: int, to: str, code: int = 302) -> Fault:
-    """Redirect /hop/*count* over /hop/1 to *to*: so many redirects in a row."""
+    """Redirect from /hop/*count* down to /hop/1 and on to *to*: *count* redirects in a row."""
     chain = {f"/hop/{left}": f"/hop/{left - 1}" if left > 1 else to for left in range(1, count + 1)}
 
     def ask(exchange: Exchange) -> None:

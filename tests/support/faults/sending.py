@@ -5,26 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from tests.support.server import (
-    Break,
-    Fault,
-    Pace,
-    Reply,
-    Server,
-    Where,
-)
+from tests.support.server import Break, Fault, Pace, Reply, Server, Where
 
 from .conditions import When, always
 from .making import answering, breaking
 
 
 def reset(after: int = 0, where: Where = "body", *, when: When = always) -> Fault:
-    """RST when *after* bytes are sent; "before" sends nothing at all."""
+    """Reset the connection when *after* bytes are sent; "before" sends nothing at all."""
     return breaking("reset", Break(after, where, end="reset"), when)
 
 
 def fin(after: int = 0, where: Where = "body", *, when: When = always) -> Fault:
-    """End the stream when *after* bytes are sent; over TLS without taking leave."""
+    """End the stream when *after* bytes are sent; over TLS without close_notify."""
     return breaking("fin", Break(after, where, end="fin"), when)
 
 
@@ -41,7 +34,7 @@ def at(
 
 
 def hold(gate: threading.Event, after: int = 0, where: Where = "body", *, when: When = always) -> Fault:
-    """Send no more than *after* bytes until *gate* is set, for tests that put requests in an order."""
+    """Send up to *after* bytes, then wait for *gate*: for tests that put requests in an order."""
     return breaking("hold", Break(after, where, gate=gate), when)
 
 
@@ -61,7 +54,7 @@ def slow_headers(interval: float = 0.05, size: int = 1, *, when: When = always) 
 
 
 def endless_headers(interval: float = 0, *, when: When = always) -> Fault:
-    """Send header fields until the client has had enough."""
+    """Send header fields until the client hangs up."""
 
     def edit(reply: Reply) -> None:
         reply.endless = True
@@ -72,5 +65,5 @@ def endless_headers(interval: float = 0, *, when: When = always) -> Fault:
 
 
 def silent_close(*, when: When = always) -> Fault:
-    """Hang up after the answer without having said so."""
+    """Hang up after the answer without a Connection: close in it."""
     return answering("silent close", when, lambda reply: setattr(reply, "close", True))

@@ -7,13 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import EllipsisType
 
-from tests.support.server import (
-    Content,
-    Exchange,
-    Fault,
-    Reply,
-    Resource,
-)
+from tests.support.server import Content, Exchange, Fault, Reply, Resource
 
 from .conditions import When, always
 
@@ -29,7 +23,7 @@ def validators(
 ) -> Fault:
     """Show other validators: one, none, or several in turn, request by request; `...` leaves one as it is.
 
-    *honoured* are they also in preconditions; otherwise those are judged by the resource's own.
+    With *honoured*, preconditions are judged by them too; otherwise by the resource's own.
     """
     tags, dates = _in_turn(etag), _in_turn(last_modified)
 

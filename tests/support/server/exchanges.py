@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from tests.support.threads import PATIENCE
+
 from .answers import Break, Headers, Pace, Reply, Where, parse_head, respond
 from .contents import Content, Resource
 from .service import PIECE, HangUpError, Service, Wire
@@ -84,7 +86,7 @@ class Server(Service):
         self.faults: list[Fault] = []
         self.requests: list[Seen] = []
         self.active = 0  # requests being answered
-        self.peak = 0  # the most that were at one time, refused ones too
+        self.peak = 0  # the highest that `active` was, refused requests included
         self._send_buffer = send_buffer
         super().__init__(host, port, tls)
 
@@ -112,7 +114,7 @@ class Server(Service):
             self.connections = 0
             self.peak = self.active
 
-    def wait_until_idle(self, patience: float = 5) -> None:
+    def wait_until_idle(self, patience: float = PATIENCE) -> None:
         """Wait for the last answer to end, for a log that no longer changes after a client has left."""
         give_up = time.monotonic() + patience
         while self.active:
@@ -182,7 +184,7 @@ class Server(Service):
                 turn.end()
 
         def count(done: int) -> None:
-            # Told before the bytes go and corrected after: a client that has them all finds them counted.
+            # Count the bytes before they go and correct the count after: a client that has them all finds them counted.
             seen.body_bytes_sent = done
             if done >= reply.body.size:
                 turn.end()

@@ -18,8 +18,12 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-PIECE = 256 * 1024  # bytes handed to the kernel at a time
-MAX_HEAD = 64 * 1024
+from tests.support.threads import PATIENCE
+
+PIECE = (
+    256 * 1024
+)  # bytes handed to the kernel at a time: few system calls, and breaks still strike to the byte
+MAX_HEAD = 64 * 1024  # bytes of a request's head; nginx allows about half of that
 
 T = TypeVar("T")
 
@@ -29,7 +33,7 @@ class ServerClosedError(Exception):
 
 
 class HangUpError(Exception):
-    """The connection ends here, as a fault wants it or because the client left."""
+    """The connection ends here, because a fault says so or because the client left."""
 
 
 class Wire:
@@ -61,7 +65,7 @@ class Wire:
             return b""
 
     def exactly(self, count: int) -> bytes:
-        """Return just so many bytes, after waiting for them."""
+        """Wait for *count* bytes and return exactly those."""
         while len(self._buffer) < count:
             held, self._buffer = self._buffer, bytearray()
             if not (arrived := self.receive()):
@@ -100,7 +104,7 @@ class Wire:
 
     @property
     def has_more(self) -> bool:
-        """Whether bytes have been received that nobody has asked for yet."""
+        """Whether received bytes are waiting to be read."""
         return bool(self._buffer) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
 
     def skip(self, count: int) -> None:
@@ -128,14 +132,14 @@ class Wire:
             raise HangUpError
 
     def close(self) -> None:
-        """Take leave properly: what was sent arrives, then the end of the stream."""
+        """Close in order: what was sent arrives, then the end of the stream (over TLS, close_notify)."""
         with contextlib.suppress(OSError):
             if isinstance(self._sock, ssl.SSLSocket):
                 self._sock.unwrap()
         self.cut()
 
     def cut(self) -> None:
-        """End the stream (FIN) without taking leave of TLS."""
+        """End the stream (FIN) without the close_notify of TLS."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
         self._sock.close()
@@ -242,7 +246,7 @@ class Service:
     def close(self) -> None:
         """Reset every connection and wait until all threads are gone."""
         self._close.close()
-        give_up = time.monotonic() + 5
+        give_up = time.monotonic() + PATIENCE
         while left := [thread for thread in list(self._threads) if thread.is_alive()]:
             if time.monotonic() > give_up:
                 raise RuntimeError(f"threads that do not end: {[thread.name for thread in left]}")
@@ -303,7 +307,7 @@ class Service:
 
 
 def unused_port(host: str = "127.0.0.1") -> int:
-    """Return a port on which nobody listens: a connection to it is refused."""
+    """Return a port without a listener: a connection to it is refused."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
