@@ -224,7 +224,9 @@ class Receiver:
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
         with state.cond:
-            if not state.is_streaming or state.is_strict or not overrules:
+            # A copy in memory may let go of the block's beginning at any moment, which this answer does not bring again.
+            is_gone = state.copy.max_bytes is not None and part.start % BLOCK > 0
+            if not state.is_streaming or state.is_strict or not overrules or is_gone:
                 raise VersionsMixed(why, in_bytes=True)
             state.forget(ByteRange(part.start, MAX_SIZE))
             claim.position = min(claim.position, part.start)
