@@ -22,7 +22,7 @@ from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
 # Ask for this many bytes first where the end is not known or far away. By judgement: small files come whole with one
-# request; of a large one it lasts for the second and third round trip, in which the other connections begin.
+# request, and of a large one it keeps the first connection busy while the others connect.
 FIRST_REQUEST_BYTES = 4 * 1024 * 1024
 
 

@@ -16,7 +16,7 @@ from ..core.ranges import ByteRange
 from ..errors import AttemptFailed, PastEndError, RemoteChangedError, UnbelievableError
 from ..events import Listener, Notice, Started
 from ..plan import planner
-from ..plan.ledger import Claim
+from ..plan.claims import Claim
 from ..protocol.answers import Asked, Unbelievable, read_answer
 from ..protocol.digests import of_resource
 from ..protocol.identity import Identity
@@ -106,7 +106,7 @@ class Attempts:
         if not state.streaming:
             known = state.identity
             extra = known.precondition() if known is not None and state.precondition else {}
-            return Asked(range=state.ledger.asked(claim)), extra
+            return Asked(range=state.ledger.range_to_ask(claim)), extra
         known = state.stream_identity
         if known is not None and known.size and state.stream_resumes:
             condition = known.if_range()
@@ -238,7 +238,7 @@ class Attempts:
         with state.cond:
             state.implausible, state.again = 0, False
             if state.ledger is not None:
-                state.ledger.answered(claim, time.monotonic())
+                state.ledger.note_head(claim, time.monotonic())
             state.patience.welcome()
             if verdict.whole:
                 self._begin_whole(verdict, claim)

@@ -13,8 +13,9 @@ from ..core.blocks import BLOCK, MAX_SIZE
 from ..core.ranges import ByteRange
 from ..errors import AttemptFailed, ChecksumError, RemoteChangedError, UnbelievableError
 from ..plan import planner
-from ..plan.ledger import Claim, Do
-from ..plan.patience import SLOWEST
+from ..plan.claims import Claim
+from ..plan.patience import MIN_BYTES_PER_SECOND
+from ..plan.pieces import Do
 from ..protocol.digests import of_content
 from ..transport.limiter import Limiter
 from ..transport.response import Response
@@ -78,7 +79,7 @@ class Receiver:
             slow += count
             now = time.monotonic()
             if self._limiter is None and now - since > 2 * self._timeout:
-                if slow < SLOWEST * (now - since):
+                if slow < MIN_BYTES_PER_SECOND * (now - since):
                     why = f"only {slow} bytes in {now - since:.0f} s"
                     raise AttemptFailed(self._name, why, stalled=True)
                 since, slow = now, 0
@@ -120,7 +121,7 @@ class Receiver:
         ledger, copy = state.ledger, state.copy
         assert ledger is not None
         with state.cond:
-            pieces = ledger.cut(claim, offset, len(data))
+            pieces = ledger.cut_body(claim, offset, len(data))
         for do, part in pieces:
             piece = data[part.start - offset : part.stop - offset]
             if do is Do.WRITE:
@@ -129,13 +130,13 @@ class Receiver:
                 self._compare(claim, part, piece, overrules=overrules)
             else:
                 with state.cond:
-                    waits = ledger.keep(part.start, bytes(piece))
+                    waits = ledger.keep_seam(part.start, bytes(piece))
                 if not waits:
                     self._compare(claim, part, piece, overrules=False)
         end = offset + len(data)
         while True:
             with state.cond:  # what disagrees with its neighbour is not to be held, nor read by anybody
-                due = ledger.due(claim, min(end, claim.stop))
+                due = ledger.take_due_seams(claim, min(end, claim.stop))
                 if not due:
                     due = self._note(claim, end, len(data))
                     enough = self._is_enough(claim, end, stop)
@@ -166,7 +167,7 @@ class Receiver:
         if state.disputed:
             return []
         before = claim.position
-        gained, due = state.ledger.arrived(claim, min(offset, claim.stop))
+        gained, due = state.ledger.note_written(claim, min(offset, claim.stop))
         claim.received += count
         state.touched = True
         if claim.sample:

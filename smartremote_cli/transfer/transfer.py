@@ -282,7 +282,7 @@ class Transfer:
         """Whether everything is read in one piece, and more is here than anybody wants by now."""
         state = self._state
         with state.cond:
-            return state.streaming and state.ledger is not None and not state.ledger.missing_wanted()
+            return state.streaming and state.ledger is not None and not state.ledger.missing_demand()
 
     def start_over(self) -> None:
         """Forget every block: the next `ensure` fetches everything anew, in one piece."""
@@ -328,7 +328,7 @@ class Transfer:
             return
         useful = 1
         if state.ledger is not None and not state.streaming:
-            state.patience.look(time.monotonic(), time.process_time(), len(state.threads))
+            state.patience.measure_load(time.monotonic(), time.process_time(), len(state.threads))
             useful = min(state.patience.connections, state.ledger.parts)
         elif state.ledger is not None:
             useful = min(1, state.todo)

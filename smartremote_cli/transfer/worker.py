@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from ..core.blocks import BLOCK
 from ..errors import AttemptFailed, ChecksumError, RemoteChangedError, RemotePermissionError, SmartRemoteError
 from ..events import Listener, Notice, Retrying
-from ..plan.ledger import Claim
+from ..plan.claims import Claim
 from ..protocol.verdict import MAX_IMPLAUSIBLE
 from ..transport.limiter import Limiter
 from ..transport.remote import Remote
@@ -108,7 +108,7 @@ class Fetcher:
                 state.patience.try_more(now)
                 if len(state.threads) > state.patience.connections or not state.todo:
                     return None
-                claim = state.ledger.next_claim(state.patience.connections, now, whole=state.streaming)
+                claim = state.ledger.claim_next(state.patience.connections, now, whole=state.streaming)
                 if claim is not None:
                     claim.owner, claim.since, claim.received = threading.current_thread(), now, 0
                     self._close_evicted()
@@ -184,7 +184,7 @@ class Fetcher:
                 log.info("%s; once more", error)
             except RemotePermissionError as error:
                 with state.cond:
-                    if not patience.refused() and (alone or not patience.one_only):
+                    if not patience.go_on_alone() and (alone or not patience.one_only):
                         raise
                     state.precondition = False
                 log.info("%s; once more with one connection", error)
@@ -197,17 +197,17 @@ class Fetcher:
                     if claim is not None and state.ledger is not None and state.ledger.is_finished(claim):
                         return True  # its work was taken over
                     if error.crowded and len(state.threads) > 1:
-                        patience.crowded(error, len(state.threads), now)
+                        patience.use_one_fewer(error, len(state.threads), now)
                         log.info("%s; going on with %d connections", error, patience.limit)
                         return False
-                    if patience.is_progress(seen, error, now):
+                    if patience.take_stock(seen, error, now):
                         failures = 0
                     seen = patience.arrived
                     failures += 1
                     # It may be the condition that makes it fail. Validators are compared anyway.
                     if failures >= patience.retries:
                         state.drop_conditions()
-                    wait = patience.wait(failures, error, now)
+                    wait = patience.plan_retry(failures, error, now)
                     if error.broken and failures == patience.retries and state.asks_from_start:
                         log.info("%s; once more without ranges, which may be what fails", error)
                         self._attempts.turn_to_stream()
