@@ -129,7 +129,7 @@ def steal(loads: Sequence[Load]) -> tuple[int, int] | None:
 
 
 def take_over(loads: Sequence[Load], usual: float) -> int | None:
-    """Return which load a free connection should bring instead of its owner, who is far below the *usual* pace."""
+    """Return which load a free connection should bring because its owner is far below the *usual* pace."""
     slow = [
         i
         for i, load in enumerate(loads)
