@@ -148,10 +148,10 @@ class Session:
         with self.lock:
             everything = ByteRange(0, self.size or MAX_SIZE)
             plan = self._ahead.read(wanted, held=transfer.copy.blocks.holds(wanted))
-            want = None if plan.want is None else plan.want.clip(everything)
+            want = None if plan.request is None else plan.request.clip(everything)
             if want is not None:
                 transfer.request(want, first=True)
-            for dropped in plan.dropped:
+            for dropped in plan.cancelled:
                 clipped = dropped.clip(everything)
                 if clipped is not None:
                     transfer.cancel(clipped, cut=want is None or not want.overlaps(clipped))

@@ -1,9 +1,9 @@
-"""Patience: how often to fail, how long to wait, how many connections to keep. The engine guards it.
+"""Patience: how many failures to bear, how long to pause, how many connections to keep. Its owner guards it.
 
-Failures are counted in a row and any new byte sets the count to zero; bytes that come below `SLOWEST` for two
-timeouts on end do not count. Refusals for crowding lower the number of connections, and time raises it again,
-more and more cautiously. Connections make the most of a network; where the processor is the limit, more of them
-than there are cores only get in each other's way.
+Failures are counted in a row, and any new byte sets the count to zero; bytes that come slower than
+`MIN_BYTES_PER_SECOND` for two timeouts on end do not. A server that has too many connections gets fewer, and more
+again with time, more and more cautiously. More connections make better use of a network; where the processor is the
+limit, more of them than there are cores only get in each other's way.
 """
 
 from __future__ import annotations
@@ -14,15 +14,29 @@ from collections.abc import Callable
 from ..errors import AttemptFailed, IncompleteError, StalledError, UnbelievableError
 from . import planner
 
-MAX_WAIT = 300.0  # a server that asks to be left alone for longer is not waited for
-SLOWEST = 1024  # bytes per second of all connections together; less is no progress
-_BUSY = 0.9  # of one core's time: a process that takes that much has the processor for its limit
-_LOOK = 0.02  # seconds between two looks at that
-_FIRST_CAUTION, _MAX_CAUTION = 2.0, 60.0
+# Seconds. Give up instead of waiting when Retry-After asks for more. By judgement: a person at a terminal or a job
+# would rather be told; some CI systems kill a job after ten silent minutes.
+MAX_WAIT = 300.0
+
+# All connections together; less is no progress. By judgement: aria2's --lowest-speed-limit and curl's --speed-limit
+# are off by default; 1 KiB/s is less than a modem, and more than a server that drips bytes to keep connections open.
+MIN_BYTES_PER_SECOND = 1024
+
+# The processor is the limit of a process that takes this much of one core's time. Python runs one thread at a time, so
+# that it cannot take much more than all of one core; the rest is for measuring errors.
+_BUSY_CORES = 0.9
+
+# Seconds over which that is measured. By judgement: twice the 10 ms in which some systems count processor time.
+_MIN_MEASURED_SECONDS = 0.02
+
+# Seconds before a connection more is tried after a server had too many, doubled with every time that it has again.
+# By judgement: rate limits are counted in seconds to a minute.
+_FIRST_CAUTION_SECONDS = 2.0
+_MAX_CAUTION_SECONDS = 60.0
 
 
 class Patience:
-    """The patience of one transfer. Times are monotonic seconds, given by the caller, who has so many *cores*."""
+    """The patience of one transfer on a machine with *cores*. The caller gives the times, in monotonic seconds."""
 
     def __init__(
         self,
@@ -36,20 +50,20 @@ class Patience:
         self.most = connections
         self.retries = retries
         self.timeout = timeout
-        self.allowed = 1  # two for every answer: 1, 2, 4, 8 …
-        self.limit = connections  # falls when the server is crowded
-        self.useful = connections  # falls to those that there are while the processor is the limit
-        self.not_before = 0.0  # the server's wish, for all connections together
+        self.allowed = 1  # every answer allows two more: 1, 2, 4, 8 …, as Gopeed starts
+        self.limit = connections  # falls when the server has too many
+        self.useful = connections  # falls to those at work while the processor is the limit
+        self.not_before = 0.0  # Retry-After, for all connections together
         self.arrived = 0  # bytes that are new, and one for the first answer: never falls
         self.answered = False
         self.one_only = False  # a 403 after successes was answered by going on alone
         self._pause = pause
-        self._enough = cores + 1
-        self._looked: tuple[float, float] | None = None
-        self._window = (now, 0)
-        self._slow_rounds = 0
+        self._enough = cores + 1  # one for each core, and one that waits for the network meanwhile
+        self._measured: tuple[float, float] | None = None  # time and processor seconds, when last measured
+        self._window = (now, 0)  # time and bytes arrived, where the slow round under way began
+        self._slow_rounds = 0  # of two timeouts each, in a row
         self._raise_at: float | None = None
-        self._caution = _FIRST_CAUTION
+        self._caution = _FIRST_CAUTION_SECONDS
 
     @property
     def connections(self) -> int:
@@ -57,16 +71,16 @@ class Patience:
         return max(1, min(self.allowed, self.limit, self.useful))
 
     def welcome(self) -> None:
-        """One more believed answer came: whoever got it, and one more, may go on."""
+        """Allow one more connection for a believed answer, besides the one that got it."""
         self.allowed = min(self.allowed + 2 if self.answered else 2, self.most)
         self.answered = True
 
-    def look(self, now: float, work: float, workers: int) -> None:
-        """Tell from *work*, the processor seconds that this process took so far, whether more *workers* are of use."""
-        since, before = self._looked or (now, work)
-        if self._looked is None or now - since >= _LOOK:
-            self._looked = now, work
-            busy = work - before >= _BUSY * (now - since) > 0
+    def measure_load(self, now: float, spent: float, workers: int) -> None:
+        """Set how many connections are useful, with *workers* at work and *spent* processor seconds since the start."""
+        since, before = self._measured or (now, spent)
+        if self._measured is None or now - since >= _MIN_MEASURED_SECONDS:
+            self._measured = now, spent
+            busy = spent - before >= _BUSY_CORES * (now - since) > 0
             self.useful = max(self._enough, workers) if busy else self.most
 
     def try_more(self, now: float) -> None:
@@ -75,11 +89,11 @@ class Patience:
             self.limit = min(self.limit + 1, self.most)
             self._raise_at = now + self._caution if self.limit < self.most else None
 
-    def crowded(self, error: AttemptFailed, workers: int, now: float) -> None:
-        """Go on with one connection fewer than the *workers* that there are. Raises as `wait` does."""
+    def use_one_fewer(self, error: AttemptFailed, workers: int, now: float) -> None:
+        """Go on with one connection fewer than the *workers* at work. Raises as `plan_retry` does."""
         self._refuse_long_waits(error)
         self.limit = max(1, min(self.limit, workers) - 1)
-        self._caution = min(2 * self._caution, _MAX_CAUTION)
+        self._caution = min(2 * self._caution, _MAX_CAUTION_SECONDS)
         self._raise_at = now + self._caution
         self._heed(error, now)
 
@@ -92,20 +106,20 @@ class Patience:
             self.one_only, self.limit = True, 1
         return self.answered
 
-    def is_progress(self, seen: int, error: AttemptFailed, now: float) -> bool:
-        """Return whether what came since *seen* bytes had arrived renews the patience."""
+    def take_stock(self, seen: int, error: AttemptFailed, now: float) -> bool:
+        """Count a slow round where one is over; return whether what came since *seen* bytes renews the patience."""
         since, had = self._window
         slow = False
         if now - since >= 2 * self.timeout:
-            slow = self.arrived - had < SLOWEST * (now - since)
+            slow = self.arrived - had < MIN_BYTES_PER_SECOND * (now - since)
             self._slow_rounds = self._slow_rounds + 1 if slow else 0
             self._window = (now, self.arrived)
         return self.arrived > seen and not (slow and error.stalled)
 
-    def wait(self, failures: int, error: AttemptFailed, now: float) -> float:
-        """Return the seconds to wait after *failures* in a row.
+    def plan_retry(self, failures: int, error: AttemptFailed, now: float) -> float:
+        """Return the seconds to pause after *failures* in a row; Retry-After holds for all connections.
 
-        Raises `IncompleteError` when it was one too many, `UnbelievableError` when what comes is no HTTP.
+        Raises `IncompleteError` when it was one too many, `UnbelievableError` when what comes is not HTTP.
         """
         self._refuse_long_waits(error)
         allowed = self.retries

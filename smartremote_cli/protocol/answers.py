@@ -1,12 +1,11 @@
 """What an answer's status and headers promise.
 
-Strategy: `read_answer` turns a status line and header fields into one of a few promises, each of which says
-exactly which bytes the body will hold. It believes nothing that is doubled, malformed or contradictory
-(RFC 9110, 14.4 and 15.3.7; RFC 9112, 6.3): such an answer becomes `Unbelievable`, and none of its body is
-written.
+Strategy: `read_answer` turns a status and header fields into one of a few promises, each of which says exactly which
+bytes the body will hold. It believes nothing that is doubled, malformed or contradictory (RFC 9110, 14.4 and 15.3.7;
+RFC 9112, 6.3): such an answer becomes `Unbelievable`, and none of its body is written.
 
-What is told apart by its class and never compared is a NamedTuple, here and elsewhere: a frozen dataclass costs six
-times as much, at every start of the program.
+Values that are told apart by their class and never compared are NamedTuples, here and elsewhere: to define a frozen
+dataclass takes six times as long, at every start of the program.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ from ..core.ranges import ByteRange
 from .headers import Headers, coding_of
 from .identity import Identity, identity_of
 
-# A server may begin a little before what was asked for; more than this is cheaper to ask again.
+# Bytes that a server may begin before the range that it was asked for (RFC 9110, 15.3.7 lets it send more). By
+# judgement: more than this is cheaper to ask for again than to skip.
 MAX_SKIPPED = 1024 * 1024
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII | re.IGNORECASE)
 
-# Compiled when it is first used, which is seldom: to compile all patterns takes its time at every start.
+# `re` compiles it when it is first used, which is seldom: compiling all patterns would slow every start.
 _UNSATISFIED = r"(?ai:bytes \*/(\d{1,19}))"
 
 _DIGITS = re.compile(r"\d{1,19}", re.ASCII)
@@ -61,11 +61,11 @@ class NotModified(NamedTuple):
 
 
 class PreconditionFailed(NamedTuple):
-    """A 412: changed, or a server that mistreats preconditions."""
+    """A 412: the resource changed, or the server handles preconditions wrongly."""
 
 
 class Unproven(NamedTuple):
-    """A body that may or may not be the whole resource: to be asked again without Range."""
+    """A body that may or may not be the whole resource: ask again without Range."""
 
     why: str
 
@@ -73,7 +73,7 @@ class Unproven(NamedTuple):
 class Unbelievable(NamedTuple):
     """An answer that contradicts itself, the request or the standard: its body is never written.
 
-    *size* is the total that a Content-Range named where only Content-Length spoke against it.
+    *size* is the total that a Content-Range named, where Content-Length alone contradicted it.
     """
 
     why: str
@@ -81,7 +81,7 @@ class Unbelievable(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """Any other status: the transfer's patience and the status decide."""
+    """Any other status: whether to ask again, the status and the transfer's patience decide."""
 
     status: int
 
@@ -92,7 +92,7 @@ Answer = Partial | Whole | Unsatisfiable | NotModified | PreconditionFailed | Un
 class Asked(NamedTuple):
     """What a request asked for: a range, the last *suffix* bytes, or everything; and whether conditionally.
 
-    *inside* says that an earlier run knows the range to lie within the resource.
+    *inside* says that the range lies within the resource, as an earlier run has found.
     """
 
     range: ByteRange | None = None
@@ -112,11 +112,11 @@ EVERYTHING = Asked()
 
 
 def read_answer(status: int, headers: Headers, asked: Asked) -> Answer:
-    """Return what an answer to *asked* promises. Whatever is `Partial` or `Whole` may be written, nothing else."""
+    """Return what an answer to *asked* promises. Only the body of a `Partial` or a `Whole` may be written."""
     match status:
         case 206:
             return _read_partial(headers, asked)
-        case 200 | 203:  # a proxy has changed something about it (RFC 9110, 15.3.4)
+        case 200 | 203:  # 203: a proxy has changed something about it (RFC 9110, 15.3.4)
             return _read_whole(headers, asked)
         case 304 if asked.conditional:
             return NotModified(identity_of(headers, None))
@@ -145,7 +145,7 @@ def _read_partial(headers: Headers, asked: Asked) -> Answer:
     if any(value.lower().startswith("multipart/") for value in headers.all("content-type")):
         return Unbelievable("several parts where one range was asked for")
     if coding_of(headers) is not None:
-        return Unproven(f"a range of a body coded as {coding_of(headers)}")
+        return Unproven(f"a range of a body with Content-Encoding {coding_of(headers)}")
     parsed = _CONTENT_RANGE.fullmatch(ranges[0]) if len(ranges) == 1 else None
     if parsed is None:
         return Unbelievable(f"Content-Range: {', '.join(ranges) or 'missing'}")
@@ -187,7 +187,7 @@ def _read_whole(headers: Headers, asked: Asked) -> Answer:
 
 
 def _is_all(ranges: list[str], length: int | None) -> bool:
-    """Return whether the fields *ranges* say that a body of *length* bytes is all there is."""
+    """Return whether the Content-Range fields *ranges* say that a body of *length* bytes is the whole resource."""
     return length is not None and ranges in ([f"bytes 0-{length - 1}/{length}"], [f"bytes */{length}"])
 
 

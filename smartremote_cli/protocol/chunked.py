@@ -1,7 +1,7 @@
 """The chunked transfer coding (RFC 9112, 7.1), decoded without I/O.
 
-HTTP's parser makes an object of every chunk; here many small ones cost little more than one large one. Lines may end
-with LF alone, as servers write them and other clients read them; extensions and trailers are dropped.
+h11 makes an object of every chunk; here many small chunks cost little more than one large one. Lines may end with LF
+alone, because some servers write them so and other clients accept it; extensions and trailers are dropped.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 import re
 
+# Bytes of a chunk's size with its extensions, or of one trailer; and of all trailers. By judgement: no server is known
+# that sends as much, and memory stays bounded for one that does.
 MAX_LINE = 4096
 MAX_TRAILERS = 64 * 1024
 
@@ -16,7 +18,7 @@ _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r]*)?\r?\n")
 
 
 class ChunkError(ValueError):
-    """What came is not the chunked coding."""
+    """The bytes that came are not the chunked coding."""
 
 
 class _At(enum.Enum):
@@ -28,12 +30,12 @@ class _At(enum.Enum):
 
 
 class Chunks:
-    """A decoder of one body. `feed` it what comes, `take` what it means."""
+    """A decoder of one body: `feed` it the bytes that arrive, `take` the body's bytes out of it."""
 
     def __init__(self) -> None:
         self._at = _At.SIZE
         self._rest = b""  # fed, and not decoded yet
-        self._left = 0  # bytes of the chunk under way
+        self._left = 0  # bytes still to come of the chunk under way
         self._trailers = 0
 
     @property
@@ -43,19 +45,19 @@ class Chunks:
 
     @property
     def is_over(self) -> bool:
-        """Whether the trailers are over too: what follows is not this body's."""
+        """Whether the trailers were read too: what follows belongs to the next answer."""
         return self._at is _At.END
 
     @property
     def leftovers(self) -> bytes:
-        """What was fed and is not decoded, or not this body's."""
+        """The bytes that were fed and are not decoded; after the end, they are not this body's."""
         return self._rest
 
     def feed(self, data: bytes) -> None:
         self._rest += data
 
     def take(self, view: memoryview) -> int:
-        """Fill *view* with body bytes as far as they were fed; return how many. `ChunkError` for what is none."""
+        """Move the body's bytes that were fed into *view*; return how many. Raises `ChunkError`."""
         rest, position, count = memoryview(self._rest), 0, 0
         while count < len(view):
             if self._at is _At.DATA:
@@ -65,15 +67,15 @@ class Chunks:
                 if self._left:
                     break
                 self._at = _At.EDGE
-            line = self._line(position)
+            line = self._read_line(position)
             if line is None:
                 break
             position += len(line)
         self._rest = self._rest[position:]
         return count
 
-    def _line(self, position: int) -> bytes | None:
-        """Read the line at *position* of what was fed and return it; None when there is none, or none to read."""
+    def _read_line(self, position: int) -> bytes | None:
+        """Read and return the line at *position* of what was fed; None when it is not complete, or after the end."""
         if self._at in (_At.DATA, _At.END):
             return None if self._at is _At.END else b""
         end = self._rest.find(b"\n", position) + 1

@@ -1,7 +1,7 @@
 """Digests that servers send along: of an answer's content, or of the whole resource (RFC 9530, RFC 3230).
 
 Only SHA-256 and SHA-512 count: the older algorithms prove nothing against a server that is wrong on purpose.
-What is malformed is as if it were absent, as RFC 9530 (2) asks for algorithms that are unknown.
+A malformed digest counts as absent, as an unknown algorithm does (RFC 9530, 2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .headers import Headers
 
 _KNOWN = {"sha-512": "sha512", "sha-256": "sha256"}  # the strongest first
-# Compiled when it is first used: few servers send digests.
+# `re` compiles it when it is first used: few servers send digests.
 _MEMBER = r"(?a:\s*([A-Za-z0-9-]+)\s*=\s*(:?)([A-Za-z0-9+/]+={0,2})(:?)\s*(?:;[^,]*)?)"
 
 
@@ -34,7 +34,7 @@ class Digest(NamedTuple):
 
 
 def of_content(headers: Headers) -> Digest | None:
-    """Return the digest of this very answer's content, as it travels."""
+    """Return the digest of the content of this one answer, as it is sent."""
     return _strongest(headers, "content-digest")
 
 

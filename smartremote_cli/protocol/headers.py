@@ -1,4 +1,4 @@
-"""Headers: the fields of an answer, and what single ones of them say."""
+"""Headers: the fields of an answer, and what some of them say."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 
 class Headers:
-    """Header fields in the order received; names are case-insensitive, doubles are kept."""
+    """Header fields in the order received; names are case-insensitive, and repeated fields are kept."""
 
     __slots__ = ("_fields",)
 
@@ -28,7 +28,7 @@ class Headers:
 
 
 def coding_of(headers: Headers) -> str | None:
-    """Return the content codings applied to the body, or None when it is sent as it is."""
+    """Return the content codings of the body (RFC 9110, 8.4), or None when it is sent as it is."""
     codings = [part.strip().lower() for value in headers.all("content-encoding") for part in value.split(",")]
     return ", ".join(coding for coding in codings if coding not in ("", "identity")) or None
 
@@ -44,7 +44,7 @@ def retry_after(headers: Headers, now: float) -> float | None:
     if value is None:
         return None
     if value.isascii() and value.isdigit():
-        return float(value)  # infinite where the digits do not end
+        return float(value)  # more digits than a float has room for give infinity
     date = parse_date(value)
     return None if date is None else max(0.0, date.timestamp() - now)
 

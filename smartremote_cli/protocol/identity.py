@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from .headers import Headers, parse_date
 
-# RFC 9110, 8.8.2.2: a date is a strong validator when the resource had not changed for a second before it was sent.
-SETTLED = 1.0
+# RFC 9110, 8.8.2.2: a date is a strong validator when the answer's Date is at least one second later.
+SETTLED_SECONDS = 1.0
 
 _ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
@@ -18,7 +18,7 @@ class Match(enum.Enum):
     """What the validators of two answers say about their bytes."""
 
     SAME = enum.auto()  # a validator that both give is equal, or neither gives any
-    UNPROVEN = enum.auto()  # nothing that both give can be compared
+    UNPROVEN = enum.auto()  # no validator that both give can be compared
     DIFFERENT = enum.auto()
 
 
@@ -41,7 +41,7 @@ class Identity:
 
     @property
     def _sent_etag(self) -> str | None:
-        """The strong tag as a request may carry it: httpx sends ASCII alone, servers send any byte."""
+        """The strong tag, where a request can carry it: servers send any byte, httpx sends ASCII alone."""
         return self.strong_etag if self.strong_etag is not None and self.strong_etag.isascii() else None
 
     @property
@@ -86,15 +86,15 @@ class Identity:
         return {}
 
     def if_range(self) -> dict[str, str]:
-        """Return the header that asks for a range of these bytes or for all of others; empty without strong validator.
+        """Return the header that asks for a range of these bytes, or for the whole of a changed resource.
 
-        It is for whoever can use either.
+        Empty without a strong validator.
         """
         tag = self._sent_etag or (self.last_modified if self.settled and self.strong_etag is None else None)
         return {} if tag is None else {"If-Range": tag}
 
     def condition(self) -> dict[str, str]:
-        """Return the headers that make an unchanged resource answer 304; empty when that would prove nothing."""
+        """Return the headers with which an unchanged resource answers 304; empty when that would prove nothing."""
         if self._sent_etag is not None:
             return {"If-None-Match": self._sent_etag}
         if self.last_modified is not None and self.settled:
@@ -117,7 +117,7 @@ def well_formed_tag(value: str | None) -> str | None:
 
 
 def well_formed_date(value: str | None) -> str | None:
-    """Return *value* when it names a time and can be sent back as it is, else None."""
+    """Return *value* when it names a time and a request can carry it as it is, else None."""
     if value is None or not (value.isascii() and value.isprintable()) or parse_date(value) is None:
         return None
     return value
@@ -127,7 +127,7 @@ def _is_settled(modified: str | None, date: str | None) -> bool:
     if modified is None or date is None:
         return False
     then, now = parse_date(modified), parse_date(date)
-    return then is not None and now is not None and (now - then).total_seconds() >= SETTLED
+    return then is not None and now is not None and (now - then).total_seconds() >= SETTLED_SECONDS
 
 
 def changed(known: Identity, now: Identity) -> str:

@@ -1,1 +1,19 @@
-"""Where blocks are kept: a file with its part record, the cache folder, or memory. No network."""
+"""Blocks on disk and in memory, and what survives a crash. Imports: core, protocol, plan, errors, events, threads.
+
+part         *part record* (FILE.part): which blocks are held, of which resource; its bytes
+resume       how to start, given what an earlier run left
+leftovers    what an earlier run left, read without changing it
+sums         *sums* (FILE.part.sums): a checksum of each block; *unverified* blocks may differ, and no sum tells
+files        locks, marks, atomic replacement, durable names
+data_file    *data file*: written and read by any number of threads
+creation     record first, then data file
+record_keeper  *draft*: the blocks held at one moment, to be recorded; *checkpoint*: make a draft durable
+copies       *copy*: where the blocks of one resource are kept: `local_copy`, `memory_copy`, `existing_file`
+destinations *destination*: what says what to ask first, and opens its copy with the first answer:
+             memory and the cache here, a named file in `file_destination`
+cache        *entry*: the shared copy of one URL in the cache folder
+
+A *mark* is the extended attribute of an unfinished file. *Settle*: take the resource's identity as that of the blocks.
+*Durable* is what a power cut leaves. The order on disk: the record exists before the data file and goes last; the
+mark goes just before it; a block is recorded after its bytes were synced.
+"""

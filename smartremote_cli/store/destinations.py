@@ -22,7 +22,7 @@ from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
 # Ask for this many bytes first where the end is not known or far away. By judgement: small files come whole with one
-# request; of a large one it lasts for the second and third round trip, in which the other connections begin.
+# request, and of a large one it keeps the first connection busy while the others connect.
 FIRST_REQUEST_BYTES = 4 * 1024 * 1024
 
 
@@ -130,21 +130,17 @@ class CacheDestination:
             held = Record(self.copy.blocks.bits, self.copy.identity)
             return first_of_held(held, offset, length) or (first_of_nothing(offset, length), {})
         asked = None if self.record is None else first_of_held(self.record, offset, length)
-        if asked is None:
-            self.record = None
         return asked or (first_of_nothing(offset, length), {})
 
     def open(self, identity: Identity, head: Head) -> Opened:
         confirmed = head.status == 304
-        match self.copy, self.record:
-            case None, Record(identity=Identity() as known) as record if confirmed or _is_same(
-                known, identity
-            ):
-                return self._open_found(record, known)
-            case None, _:
-                return self._begin(identity)
-            case copy, _:
-                return meet_again(copy, copy.identity if confirmed else identity, self._name)
+        if self.copy is not None:
+            return meet_again(self.copy, self.copy.identity if confirmed else identity, self._name)
+        match self.record:
+            case Record(identity=Identity() as known) as record if _can_confirm(known):
+                if confirmed or (identity.size == known.size and known.compare(identity) is Match.SAME):
+                    return self._open_found(record, known)
+        return self._begin(identity)
 
     def _open_found(self, record: Record, known: Identity) -> Opened:
         # We cannot tell which of two versions is the newer one: when another process has replaced the entry
@@ -200,10 +196,10 @@ def first_of_nothing(offset: int, length: int | None) -> Asked:
 def first_of_held(record: Record, offset: int, length: int | None) -> tuple[Asked, dict[str, str]] | None:
     """Return the request that brings what is missing, or only confirms what is held; None where none can.
 
-    Only a strong validator can: without one, what is held cannot be told from an older version's.
+    Only a strong validator can: without one, held bytes may be an older version's.
     """
     known = record.identity
-    if known is None or known.size is None or not known.is_strong:
+    if known is None or known.size is None or not _can_confirm(known):
         return None
     if not known.size:
         return Asked(conditional=True), known.condition()
@@ -229,5 +225,6 @@ def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:
     return Opened(copy, resumed=copy.blocks.held > 0)
 
 
-def _is_same(known: Identity, now: Identity) -> bool:
-    return now.size == known.size and known.compare(now) is Match.SAME
+def _can_confirm(known: Identity) -> bool:
+    """Return whether an answer can prove that bytes of *known* are still the resource's."""
+    return known.size is not None and known.is_strong

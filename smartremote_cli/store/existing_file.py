@@ -12,8 +12,8 @@ from .copies import RecordDraft
 from .data_file import DataFile
 from .files import holes, local
 
-# Compare at most this many holes of the file. By judgement: a file that differs in its holes alone is one that
-# another downloader left, and such files have few; each costs a request.
+# Compare at most this many holes of the file, each with a request. By judgement: holes that the resource does not have
+# are what another downloader has left to fetch, and a few of them show that.
 _MAX_COMPARED_HOLES = 64
 
 

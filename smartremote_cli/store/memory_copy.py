@@ -10,8 +10,8 @@ from ..core.ranges import ByteRange
 from ..protocol.identity import Identity
 from .copies import RecordDraft
 
-# Bytes that a copy in memory may hold. By judgement: two read-ahead windows of 16 MiB fit in, and a process stays
-# below 100 MiB (docs/performance.md); what goes beyond is fetched again when it is read again.
+# Bytes that a copy in memory may hold. By judgement: two read-ahead windows of 16 MiB fit in, and the process stays
+# within 100 MiB, the bound of docs/performance.md. What goes beyond is fetched again when it is read again.
 MAX_IN_MEMORY = 32 * 1024 * 1024
 
 

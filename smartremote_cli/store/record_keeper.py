@@ -69,7 +69,7 @@ class RecordKeeper:
     def note_written(self, offset: int, data: memoryview) -> None:
         """Sum up *data*, which was written at *offset*."""
         if self._has_record:
-            self.sums.wrote(offset, data)
+            self.sums.note_written(offset, data)
 
     def checkpoint(self, draft: RecordDraft) -> None:
         """Make *draft* survive a crash. One that is older than what the record says already is passed over.

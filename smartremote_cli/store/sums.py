@@ -35,7 +35,7 @@ log = logging.getLogger("smartremote")
 
 
 class Sums:
-    """The sums of the data file *path*. `wrote` may be called from any number of threads."""
+    """The sums of the data file *path*. `note_written` may be called from any number of threads."""
 
     def __init__(self, path: str) -> None:
         self.path = sums_path(path)
@@ -43,11 +43,11 @@ class Sums:
         self._whole: dict[int, int] = {}  # block -> its sum
         self._begun: dict[int, tuple[int, xxhash.xxh3_64]] = {}  # block -> (offset of the next byte, hasher)
 
-    def wrote(self, offset: int, data: memoryview) -> None:
+    def note_written(self, offset: int, data: memoryview) -> None:
         """Sum up *data*, written at *offset*. A block that is not written in order gets no sum here."""
         first, at = divmod(offset, BLOCK)
         if at:
-            self._wrote_part(offset, data[: BLOCK - at])
+            self._note_part(offset, data[: BLOCK - at])
             first, data = first + 1, data[BLOCK - at :]
         whole = len(data) // BLOCK
         if whole:
@@ -57,9 +57,9 @@ class Sums:
                 for block in [begun for begun in self._begun if first <= begun < first + whole]:
                     del self._begun[block]
         if whole * BLOCK < len(data):
-            self._wrote_part((first + whole) * BLOCK, data[whole * BLOCK :])
+            self._note_part((first + whole) * BLOCK, data[whole * BLOCK :])
 
-    def _wrote_part(self, offset: int, data: memoryview) -> None:
+    def _note_part(self, offset: int, data: memoryview) -> None:
         """Take note of *data* within one block."""
         block, stop = offset // BLOCK, offset + len(data)
         with self._lock:

@@ -14,7 +14,7 @@ from ..core.ranges import ByteRange
 from ..errors import AttemptFailed, PastEndError, RemoteChangedError, UnbelievableError
 from ..events import Listener, Notice
 from ..plan import planner
-from ..plan.ledger import Claim
+from ..plan.claims import Claim
 from ..protocol.answers import Asked, read_answer
 from ..protocol.digests import of_resource
 from ..protocol.verdict import (
@@ -119,7 +119,7 @@ class Attempts:
         if claim is None or state.ledger is None:
             return (Asked(), {}) if state.is_streaming else (approach.first, approach.condition)
         if not isinstance(state.mode, SingleStream):
-            return Asked(range=state.ledger.asked(claim)), approach.precondition(state.identity)
+            return Asked(range=state.ledger.range_to_ask(claim)), approach.precondition(state.identity)
         return _rest_of_stream(state.mode, claim.position)
 
     def _judge(self, response: Response, asked: Asked, conditioned: bool) -> Verdict:
@@ -187,7 +187,7 @@ class Attempts:
             return True
         with state.cond:
             if state.ledger is not None:
-                state.ledger.answered(claim, time.monotonic())
+                state.ledger.note_head(claim, time.monotonic())
             state.patience.welcome()
             if verdict.whole:
                 state.begin_whole(verdict.identity, verdict.framed, claim)

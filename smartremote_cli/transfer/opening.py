@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..core.ranges import ByteRange
 from ..events import Listener, Notice, Started
-from ..plan.ledger import Claim
+from ..plan.claims import Claim
 from ..protocol.identity import Identity
 from ..protocol.verdict import Accept
 from ..store.copies import Opened

@@ -13,8 +13,9 @@ from ..core.blocks import BLOCK, MAX_SIZE
 from ..core.ranges import ByteRange
 from ..errors import AttemptFailed, ChecksumError, RemoteChangedError, UnbelievableError
 from ..plan import planner
-from ..plan.ledger import Claim, Do
-from ..plan.patience import SLOWEST
+from ..plan.claims import Claim
+from ..plan.patience import MIN_BYTES_PER_SECOND
+from ..plan.pieces import Do
 from ..protocol.digests import of_content
 from ..transport.limiter import Limiter
 from ..transport.response import Response
@@ -56,7 +57,7 @@ class _Pace:
         now = time.monotonic()
         elapsed = now - self._since
         if elapsed > self._window:
-            if self._count < SLOWEST * elapsed:
+            if self._count < MIN_BYTES_PER_SECOND * elapsed:
                 why = f"only {self._count} bytes in {elapsed:.0f} s"
                 raise AttemptFailed(self._name, why, stalled=True)
             self._begin(now)
@@ -140,7 +141,7 @@ class Receiver:
         ledger, copy = state.ledger, state.copy
         assert ledger is not None
         with state.cond:
-            pieces = ledger.cut(claim, offset, len(data))
+            pieces = ledger.cut_body(claim, offset, len(data))
         for do, part in pieces:
             piece = data[part.start - offset : part.stop - offset]
             if do is Do.WRITE:
@@ -149,7 +150,7 @@ class Receiver:
                 self._compare(claim, part, piece, overrules=overrules)
             else:
                 with state.cond:
-                    waits = ledger.keep(part.start, bytes(piece))
+                    waits = ledger.keep_seam(part.start, bytes(piece))
                 if not waits:
                     self._compare(claim, part, piece, overrules=False)
         return self._account(claim, offset + len(data), len(data), stop)
@@ -164,7 +165,7 @@ class Receiver:
         assert state.ledger is not None
         while True:
             with state.cond:
-                due = state.ledger.due(claim, min(end, claim.stop))
+                due = state.ledger.take_due_seams(claim, min(end, claim.stop))
                 if not due:  # nor can a seam become due before the claim's progress is noted
                     due = self._note(claim, end, count)
                     enough = self._is_enough(claim, end, stop)
@@ -195,7 +196,7 @@ class Receiver:
         if state.provenance.disputed:
             return []
         before = claim.position
-        gained, due = state.ledger.arrived(claim, min(offset, claim.stop))
+        gained, due = state.ledger.note_written(claim, min(offset, claim.stop))
         claim.received += count
         state.unsaved.was_written = True
         state.note_progress(claim, before)
@@ -224,7 +225,7 @@ class Receiver:
         if claim.sample and state.opened.mismatch is not None:
             raise state.opened.mismatch(why)
         with state.cond:
-            # A copy in memory may let go of the block's beginning at any moment, which this answer does not bring again.
+            # A copy in memory may let go of the block's beginning at any moment, and this answer has passed it.
             is_gone = state.copy.max_bytes is not None and part.start % BLOCK > 0
             if not state.is_streaming or state.is_strict or not overrules or is_gone:
                 raise VersionsMixed(why, in_bytes=True)

@@ -13,7 +13,8 @@ from ..core.blocks import MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import SmartRemoteError
 from ..plan import planner
-from ..plan.ledger import Claim, Ledger
+from ..plan.claims import Claim
+from ..plan.ledger import Ledger
 from ..plan.patience import Patience
 from ..protocol.approach import Approach
 from ..protocol.digests import Digest
@@ -145,7 +146,7 @@ class State:
             return 1
         if self.ledger.samples:
             return len(self.ledger.samples) * planner.MIN_STEAL
-        return self.ledger.missing_wanted()
+        return self.ledger.missing_demand()
 
     @property
     def demand(self) -> list[ByteRange]:

@@ -133,7 +133,7 @@ class Transfer:
         """Whether a single stream has brought everything that is requested by now, and more."""
         state = self._state
         with state.cond:
-            return state.stream is not None and state.ledger is not None and not state.ledger.missing_wanted()
+            return state.stream is not None and state.ledger is not None and not state.ledger.missing_demand()
 
     # Verbs
 

@@ -25,7 +25,7 @@ class Tries:
 
     def note_failure(self, error: AttemptFailed, now: float) -> None:
         """Count one more failure, the first one again where bytes have arrived since the last."""
-        if self._patience.is_progress(self._seen, error, now):
+        if self._patience.take_stock(self._seen, error, now):
             self.failures = 0
         self._seen = self._patience.arrived
         self.failures += 1

@@ -20,7 +20,7 @@ from ..errors import (
     bug,
 )
 from ..events import Listener, Notice, Retrying
-from ..plan.ledger import Claim
+from ..plan.claims import Claim
 from .attempts import Attempts
 from .provenance import Remedy, remedy
 from .receive import PartOnly, VersionsMixed
@@ -86,7 +86,7 @@ class Worker:
                 state.patience.try_more(now)
                 if len(state.workers) > state.patience.connections or not state.todo:
                     return None
-                claim = state.ledger.next_claim(state.patience.connections, now, whole=state.is_streaming)
+                claim = state.ledger.claim_next(state.patience.connections, now, whole=state.is_streaming)
                 if claim is not None:
                     claim.owner, claim.since, claim.received = threading.current_thread(), now, 0
                     self._close_evicted()
@@ -219,7 +219,7 @@ class Worker:
                 return True  # its work was taken over
             is_crowded = error.crowded and len(state.workers) > 1
             if is_crowded:
-                patience.crowded(error, len(state.workers), now)
+                patience.use_one_fewer(error, len(state.workers), now)
             else:
                 pause = self._next_pause(error, tries, now)
         if is_crowded:
@@ -239,7 +239,7 @@ class Worker:
         tries.note_failure(error, now)
         if tries.are_exhausted:  # the condition may be what fails; validators are compared anyway
             source.approach = source.approach.without_conditions()
-        pause = state.patience.wait(tries.failures, error, now)
+        pause = state.patience.plan_retry(tries.failures, error, now)
         if tries.are_exhausted and state.ledger is None:
             self._ask_first_for_less(error)
         return pause

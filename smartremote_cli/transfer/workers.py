@@ -47,7 +47,7 @@ class Workers:
             return 1
         if state.is_streaming:
             return min(1, state.todo)
-        state.patience.look(time.monotonic(), time.process_time(), len(state.workers))
+        state.patience.measure_load(time.monotonic(), time.process_time(), len(state.workers))
         return min(state.patience.connections, state.ledger.parts)
 
     def _run(self) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from smartremote_cli import DownloadManager, Options, errors
 from smartremote_cli.core.ranges import ByteRange
-from smartremote_cli.plan.ledger import Claim, Ledger
+from smartremote_cli.plan.claims import Claim
+from smartremote_cli.plan.ledger import Ledger
 from smartremote_cli.protocol.answers import Asked
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.transfer.attempts import Attempts

@@ -12,7 +12,9 @@ import pytest
 
 from smartremote_cli.core.blocks import BLOCK, BlockMap
 from smartremote_cli.core.ranges import ByteRange
-from smartremote_cli.plan.ledger import Claim, Do, Ledger
+from smartremote_cli.plan.claims import Claim
+from smartremote_cli.plan.ledger import Ledger
+from smartremote_cli.plan.pieces import Do
 from smartremote_cli.plan.planner import MIB, SEAM
 from tests.support.server import pattern
 
@@ -73,7 +75,7 @@ class Model:
         """A free connection asks for something, and is answered later."""
         if len(self.workers) >= 5:
             return
-        claim = self.ledger.next_claim(5, self.now)
+        claim = self.ledger.claim_next(5, self.now)
         if claim is None:
             return
         claim.owner, claim.since, claim.received = object(), self.now, 0
@@ -83,7 +85,7 @@ class Model:
                 if worker.stored is None:
                     self.leave(worker)
         self.ledger.evicted.clear()
-        self.workers.append(Worker(claim, self.ledger.asked(claim)))
+        self.workers.append(Worker(claim, self.ledger.range_to_ask(claim)))
 
     def store(self) -> None:
         """Some bytes of an answer arrive; others act before they are accounted for."""
@@ -94,7 +96,7 @@ class Model:
         length = self.chance.choice([1, 500, 1024, BLOCK - 1, BLOCK, MIB, 4 * MIB])
         start, end = worker.coming.start, min(worker.coming.start + length, worker.coming.stop)
         at = start
-        for do, part in ledger.cut(claim, start, end - start):
+        for do, part in ledger.cut_body(claim, start, end - start):
             assert at <= part.start < part.stop <= end, "pieces overlap, or lie outside of what has come"
             at = part.stop
             if do is Do.WRITE:
@@ -105,7 +107,7 @@ class Model:
                     assert all(one is None or len(one) < BLOCK for one in both), "two write in one place"
                 worker.writing.append(part)
                 self.disk[part.start : part.stop] = CONTENT[part.start : part.stop]
-            elif do is Do.COMPARE or not ledger.keep(part.start, CONTENT[part.start : part.stop]):
+            elif do is Do.COMPARE or not ledger.keep_seam(part.start, CONTENT[part.start : part.stop]):
                 self.compare(part.start, CONTENT[part.start : part.stop])
         worker.stored = ByteRange(start, end)
 
@@ -115,9 +117,9 @@ class Model:
         if worker.stored is None:
             return
         claim, ledger, end = worker.claim, self.ledger, worker.stored.stop
-        for offset, kept in ledger.due(claim, min(end, claim.stop)):
+        for offset, kept in ledger.take_due_seams(claim, min(end, claim.stop)):
             self.compare(offset, kept)
-        gained, due = ledger.arrived(claim, min(end, claim.stop))
+        gained, due = ledger.note_written(claim, min(end, claim.stop))
         claim.received += len(worker.stored)
         assert gained >= 0
         for offset, kept in due:
@@ -183,7 +185,7 @@ def ledger_of(size: int, *held: int) -> Ledger:
 
 
 def taken(ledger: Ledger, now: float = 0.0, connections: int = 8) -> Claim:
-    claim = ledger.next_claim(connections, now)
+    claim = ledger.claim_next(connections, now)
     assert claim is not None
     claim.owner, claim.since = object(), now
     return claim
@@ -194,7 +196,22 @@ def test_a_claim_is_asked_for_with_the_seams_of_its_held_neighbours() -> None:
     ledger.demand = [ByteRange(0, 10 * BLOCK)]
     claim = taken(ledger, connections=1)
     assert (claim.origin, claim.stop) == (BLOCK, 5 * BLOCK)
-    assert ledger.asked(claim) == ByteRange(BLOCK - SEAM, 5 * BLOCK + SEAM)
+    assert ledger.range_to_ask(claim) == ByteRange(BLOCK - SEAM, 5 * BLOCK + SEAM)
+
+
+def test_what_lies_behind_a_claim_is_in_doubt_until_its_seam_was_compared() -> None:
+    """A claim's connection goes on into its right neighbour's first bytes; those are not read before they agree."""
+    ledger = ledger_of(64 * MIB)
+    ledger.demand = [ByteRange(0, 64 * MIB)]
+    claim = taken(ledger)
+    ledger.note_written(claim, claim.stop)
+    end = claim.stop
+    assert not ledger.is_in_doubt(ByteRange(0, end))
+    assert ledger.is_in_doubt(ByteRange(end - 1, end + 1))
+    assert ledger.is_in_doubt(ByteRange(end + SEAM - 1, end + SEAM))
+    assert not ledger.is_in_doubt(ByteRange(end + SEAM, end + SEAM + 1))
+    ledger.release(claim)
+    assert not ledger.is_in_doubt(ByteRange(end - 1, end + 1))
 
 
 def test_samples_come_first_and_alone() -> None:
@@ -203,8 +220,8 @@ def test_samples_come_first_and_alone() -> None:
     ledger.samples = [ByteRange(0, BLOCK)]
     sample = taken(ledger)
     assert sample.sample
-    assert ledger.next_claim(8, 0.0) is None
-    ledger.arrived(sample, BLOCK)
+    assert ledger.claim_next(8, 0.0) is None
+    ledger.note_written(sample, BLOCK)
     ledger.release(sample)
     assert not taken(ledger).sample
 
@@ -229,7 +246,7 @@ def test_the_end_of_a_claim_and_the_seam_behind_it_are_in_doubt_until_it_is_rele
     claim, wanted = taken(ledger, connections=1), ByteRange(start, stop)
     assert claim.stop == 4 * BLOCK
     assert not ledger.is_in_doubt(wanted), "its own bytes are still missing"
-    ledger.arrived(claim, claim.stop)
+    ledger.note_written(claim, claim.stop)
     assert ledger.is_in_doubt(wanted) == doubtful
     ledger.release(claim)
     assert not ledger.is_in_doubt(wanted)
@@ -239,7 +256,7 @@ def test_a_sample_that_is_done_puts_nothing_in_doubt() -> None:
     ledger = ledger_of(10 * BLOCK, *range(4, 10))
     ledger.samples = [ByteRange(4 * BLOCK, 5 * BLOCK)]
     sample = taken(ledger)
-    ledger.arrived(sample, sample.stop)
+    ledger.note_written(sample, sample.stop)
     assert not ledger.is_in_doubt(ByteRange(4 * BLOCK, 6 * BLOCK))
 
 
@@ -247,14 +264,14 @@ def test_what_is_slow_is_shared_and_what_is_hopeless_is_taken_over() -> None:
     ledger = ledger_of(64 * MIB)
     ledger.demand = [ByteRange(0, 64 * MIB)]
     first = taken(ledger, connections=1)
-    ledger.arrived(first, MIB)
+    ledger.note_written(first, MIB)
     first.received = MIB
     thief = taken(ledger, now=1.0)
     assert first.stop == thief.origin > first.position
-    ledger.arrived(thief, thief.stop)
+    ledger.note_written(thief, thief.stop)
     thief.received = thief.stop - thief.origin
     ledger.release(thief, now=1.5)
-    ledger.answered(first, 1.0)
+    ledger.note_head(first, 1.0)
     heir = taken(ledger, now=600.0)
     assert ledger.evicted == [first]
     assert heir.origin == first.stop and heir.inherited == 1
@@ -264,14 +281,14 @@ def test_a_request_without_an_answer_gives_up_its_work_after_a_while() -> None:
     ledger = ledger_of(8 * MIB)
     ledger.demand = [ByteRange(0, 8 * MIB)]
     quick = taken(ledger)
-    ledger.answered(quick, 0.1)
+    ledger.note_head(quick, 0.1)
     silent = taken(ledger)
-    ledger.arrived(quick, quick.stop)
+    ledger.note_written(quick, quick.stop)
     quick.received = quick.stop - quick.origin
     ledger.release(quick, now=0.3)
-    while (claim := ledger.next_claim(8, 0.4)) is not None and claim.inherited == 0:
+    while (claim := ledger.claim_next(8, 0.4)) is not None and claim.inherited == 0:
         claim.owner, claim.since = object(), 0.4
-        ledger.arrived(claim, claim.stop)
+        ledger.note_written(claim, claim.stop)
         claim.received = claim.stop - claim.origin
         ledger.release(claim, now=0.5)
     assert not ledger.evicted, "half a second is not long"

@@ -139,7 +139,11 @@ loads = st.builds(
 @given(st.lists(loads, max_size=6))
 def test_a_thief_takes_whole_blocks_of_the_load_that_takes_longest(crowd: list[Load]) -> None:
     found = steal(crowd)
-    worth = [load for load in crowd if len(load.left) >= planner.MIN_STEAL and load.seconds > planner.SOON]
+    worth = [
+        load
+        for load in crowd
+        if len(load.left) >= planner.MIN_STEAL and load.seconds > planner.MIN_STEAL_SECONDS
+    ]
     if not worth:
         assert found is None
         return

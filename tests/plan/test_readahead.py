@@ -18,12 +18,12 @@ def blocks(first: int, stop: int) -> ByteRange:
 
 def test_a_first_read_asks_for_its_blocks_and_nothing_else() -> None:
     plan = Readahead(3, 512 * KIB).read(ByteRange(100_000, 100_010))
-    assert plan.want == blocks(1, 2)
-    assert plan.dropped == ()
+    assert plan.request == blocks(1, 2)
+    assert plan.cancelled == ()
 
 
 def test_a_read_across_an_edge_asks_for_both_blocks() -> None:
-    assert Readahead(3, 0).read(ByteRange(BLOCK - 1, BLOCK + 1)).want == blocks(0, 2)
+    assert Readahead(3, 0).read(ByteRange(BLOCK - 1, BLOCK + 1)).request == blocks(0, 2)
 
 
 def test_reading_on_asks_for_more_and_more_up_to_a_bound() -> None:
@@ -31,8 +31,8 @@ def test_reading_on_asks_for_more_and_more_up_to_a_bound() -> None:
     lengths = []
     for start in range(0, 100 * MIB, 4 * KIB):
         plan = ahead.read(ByteRange(start, start + 4 * KIB))
-        if plan.want is not None:
-            lengths.append(plan.want.stop - start)
+        if plan.request is not None:
+            lengths.append(plan.request.stop - start)
     assert lengths == sorted(lengths)
     assert lengths[0] == BLOCK
     assert max(lengths) <= 2 * MAX_AHEAD
@@ -42,28 +42,28 @@ def test_reading_on_asks_for_more_and_more_up_to_a_bound() -> None:
 def test_a_window_that_is_half_read_is_asked_for_no_further() -> None:
     ahead = Readahead(3, 512 * KIB)
     ahead.read(ByteRange(0, 10))
-    want = ahead.read(ByteRange(10, BLOCK)).want
+    want = ahead.read(ByteRange(10, BLOCK)).request
     assert want is not None
-    assert ahead.read(ByteRange(BLOCK, BLOCK + 10)).want is None
+    assert ahead.read(ByteRange(BLOCK, BLOCK + 10)).request is None
 
 
 def test_a_jump_ahead_reads_on_and_keeps_what_it_passes() -> None:
     ahead = Readahead(3, 512 * KIB)
     ahead.read(ByteRange(0, 10))
-    want = ahead.read(ByteRange(10 + 400 * KIB, 20 + 400 * KIB)).want
+    want = ahead.read(ByteRange(10 + 400 * KIB, 20 + 400 * KIB)).request
     assert want is not None and want.start <= BLOCK and want.stop > 400 * KIB
 
 
 def test_a_jump_too_far_begins_a_stream() -> None:
     ahead = Readahead(3, 512 * KIB)
     ahead.read(ByteRange(0, 10))
-    assert ahead.read(ByteRange(10 * MIB, 10 * MIB + 10)).want == blocks(160, 161)
+    assert ahead.read(ByteRange(10 * MIB, 10 * MIB + 10)).request == blocks(160, 161)
 
 
 def test_a_jump_back_begins_a_stream() -> None:
     ahead = Readahead(3, 512 * KIB)
     ahead.read(ByteRange(10 * MIB, 10 * MIB + 10))
-    assert ahead.read(ByteRange(0, 10)).want == blocks(0, 1)
+    assert ahead.read(ByteRange(0, 10)).request == blocks(0, 1)
 
 
 def test_of_too_many_streams_the_least_recently_used_ends() -> None:
@@ -71,7 +71,7 @@ def test_of_too_many_streams_the_least_recently_used_ends() -> None:
     ahead.read(ByteRange(0, 10))
     ahead.read(ByteRange(10 * MIB, 10 * MIB + 10))
     ahead.read(ByteRange(10, 20))
-    assert ahead.read(ByteRange(20 * MIB, 20 * MIB + 10)).dropped == (blocks(160, 161),)
+    assert ahead.read(ByteRange(20 * MIB, 20 * MIB + 10)).cancelled == (blocks(160, 161),)
 
 
 def test_held_bytes_end_no_stream() -> None:
@@ -79,14 +79,14 @@ def test_held_bytes_end_no_stream() -> None:
     ahead.read(ByteRange(0, 10))
     ahead.read(ByteRange(10 * MIB, 10 * MIB + 10))
     plan = ahead.read(ByteRange(20 * MIB, 20 * MIB + 10), held=True)
-    assert plan.want is None and plan.dropped == ()
-    on = ahead.read(ByteRange(10, BLOCK)).want  # as only a stream that is still there goes on
+    assert plan.request is None and plan.cancelled == ()
+    on = ahead.read(ByteRange(10, BLOCK)).request  # as only a stream that is still there goes on
     assert on is not None and on.stop > BLOCK
 
 
-def test_the_end_gives_every_want_back() -> None:
+def test_the_end_gives_every_request_back() -> None:
     ahead = Readahead(3, 0)
-    wants = {ahead.read(ByteRange(start, start + 1)).want for start in (0, MIB, 2 * MIB)}
+    wants = {ahead.read(ByteRange(start, start + 1)).request for start in (0, MIB, 2 * MIB)}
     assert set(ahead.end()) == wants
     assert ahead.end() == () and ahead.demand == ()
 
@@ -105,9 +105,9 @@ def test_whatever_is_read_was_asked_for(reads: list[tuple[int | None, int]], str
         start = position if offset is None else offset
         wanted = ByteRange(start, start + length)
         plan = ahead.read(wanted)
-        if plan.want is not None:
-            asked.append(plan.want)
-            assert plan.want.start % BLOCK == 0 or plan.want.start <= start
+        if plan.request is not None:
+            asked.append(plan.request)
+            assert plan.request.start % BLOCK == 0 or plan.request.start <= start
         missing = [wanted]
         for known in asked:
             missing = [left for part in missing for left in part.minus(known)]

@@ -49,7 +49,7 @@ def right(block: int) -> int:
 
 
 def wrote(sums: Sums, part: ByteRange) -> None:
-    sums.wrote(part.start, memoryview(DATA)[part.start : part.stop])
+    sums.note_written(part.start, memoryview(DATA)[part.start : part.stop])
 
 
 def held(blocks: BitMap) -> BlockMap:
@@ -115,9 +115,9 @@ def test_the_sum_is_of_what_was_written_not_of_what_is_there_by_then() -> None:
 def test_a_block_that_is_fetched_again_gets_a_new_sum() -> None:
     with data_file() as (path, descriptor):
         sums = Sums(str(path))
-        sums.wrote(0, memoryview(b"x" * BLOCK))
+        sums.note_written(0, memoryview(b"x" * BLOCK))
         sums.save(descriptor, SIZE, BitMap([0]), BitMap([0]))
-        sums.wrote(0, memoryview(DATA)[:100])  # half of another version, and then all of the right one
+        sums.note_written(0, memoryview(DATA)[:100])  # half of another version, and then all of the right one
         wrote(sums, ByteRange(0, BLOCK))
         sums.save(descriptor, SIZE, BitMap([0]), BitMap())
         assert saved(path) == {0: right(0)}
@@ -167,7 +167,7 @@ def test_the_file_is_as_sparse_as_what_it_speaks_of(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     sums = Sums(str(path))
     block = 2**31
-    sums.wrote(block * BLOCK, memoryview(DATA)[:BLOCK])
+    sums.note_written(block * BLOCK, memoryview(DATA)[:BLOCK])
     sums.save(-1, 2**48, BitMap([block]), BitMap())
     beside = os.stat(sums_path(str(path)))
     assert beside.st_size == 4 * (block + 1) and beside.st_blocks * 512 <= 65_536
