@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..transfer.state import Policy
     from ..transfer.transfer import Transfer
     from ..transport.limiter import Limiter
-    from ..transport.preconnect import Early
+    from ..transport.preconnect import Preconnection
     from ..transport.transport import Transport
     from .progress.display import Progress
 
@@ -182,7 +182,7 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
 
     A connection to *url* is begun before anything else: what is slow to import is best imported after that.
     """
-    with _begun(url, options) as early:
+    with _begun(url, options) as preconnection:
         from ..transport.remote import check_header
         from ..transport.transport import USER_AGENT, Options, Transport
 
@@ -196,26 +196,26 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
             user_agent=options["user_agent"] or USER_AGENT,
             timeout=options["timeout"],
         )
-        with Transport(wishes, early=early) as transport:
+        with Transport(wishes, preconnection=preconnection) as transport:
             yield transport
 
 
 @contextlib.contextmanager
-def _begun(url: str | None, options: dict[str, Any]) -> Iterator[Early | None]:
+def _begun(url: str | None, options: dict[str, Any]) -> Iterator[Preconnection | None]:
     """Have a connection to *url* begun, and dropped if nobody takes it; None where none should be."""
-    early = None if url is None else _begin(url, options)
+    preconnection = None if url is None else _begin(url, options)
     try:
-        yield early
+        yield preconnection
     finally:
-        if early is not None:
-            early.drop()
+        if preconnection is not None:
+            preconnection.drop()
 
 
-def _begin(url: str, options: dict[str, Any]) -> Early | None:
+def _begin(url: str, options: dict[str, Any]) -> Preconnection | None:
     """Begin to connect to *url*, unless nothing will be asked, or a proxy will."""
-    from ..core.urls import check_url, origin_of
-    from ..transport.preconnect import Early
-    from ..transport.tls import Trust
+    from ..core.addresses import endpoint_of
+    from ..core.urls import check_url
+    from ..transport.preconnect import Preconnection
 
     named = {name.lower() for name, value in os.environ.items() if value}
     # macOS has a setting for proxies as well.
@@ -223,13 +223,15 @@ def _begin(url: str, options: dict[str, Any]) -> Early | None:
     if proxied or options.get("offline"):
         return None
     try:
-        scheme, host, port = origin_of(check_url(url))
+        scheme, host, port = endpoint_of(check_url(url))
     except UsageError:  # it will be said when all the others were asked
         return None
-    if not host.isascii() or (":" in host and host not in url):
-        return None  # httpx has its own way to write these
-    trust = Trust(options["cacert"], options["insecure"]) if scheme == "https" else None
-    return Early(host, port, trust, options["timeout"])
+    trust = None
+    if scheme == "https":
+        from ..transport.tls import Trust
+
+        trust = Trust(options["cacert"], options["insecure"])
+    return Preconnection(host, port, trust, options["timeout"])
 
 
 def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
