@@ -184,7 +184,9 @@ USE = """if True:
     assert not foreign & set(sys.modules), foreign & set(sys.modules)
 """
 # What every other part of a program finds when it imports httpx.
-PLAIN = "import httpx, anyio, certifi; print(httpx.main, httpx.main.__module__, anyio.__spec__, certifi.__spec__)"
+PLAIN = (
+    "import httpx, anyio, certifi; print(httpx.main, httpx.main.__module__, anyio.__spec__, certifi.__spec__)"
+)
 
 
 def test_to_use_it_leaves_other_libraries_as_they_would_be_without_it(tmp_path: Path) -> None:

@@ -25,9 +25,10 @@ _END_OF_HEAD = re.compile(rb"\n\r?\n")
 # The reason is optional: some servers leave out even the blank before it (scrapy/scrapy#345).
 _STATUS_LINE = re.compile(rb"(?i:HTTP)/1\.(\d) ([1-9]\d\d)(?: [^\x00\x0b\x0c\r]*)?")
 # A field as RFC 9110, 5 has it. Its value may hold any byte but those that could end or hide a line.
-_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00\x0b\x0c\r\n]*)")
-_VALUE = re.compile(rb"[^\x00\x0b\x0c\r\n]*")
-_REQUEST_WORD = re.compile(rb"[\x21-\x7e]+")
+_NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_VALUE = rb"[^\x00\x0b\x0c\r\n]*"
+_FIELD = re.compile(_NAME + rb":" + _VALUE)
+_REQUEST_WORD = rb"[\x21-\x7e]+"
 # Fields that an answer's meaning hangs on: a malformed one cannot be left out. Compiled when it is first used: few
 # servers send such lines.
 _WEIGHTY = rb"(?i:\s*(content-|transfer-encoding|etag|last-modified|location|connection|\S*digest))"
@@ -83,10 +84,10 @@ def build_request(target: str, host: str, fields: Iterable[tuple[str, str]], *, 
         pairs = [(name.encode("ascii"), value.encode("latin-1")) for name, value in given]
     except UnicodeError:
         raise ValueError("a request can carry ASCII alone") from None
-    if not all(_REQUEST_WORD.fullmatch(word) for word in words):
+    if not all(re.fullmatch(_REQUEST_WORD, word) for word in words):
         raise ValueError("a request line with blanks or control characters in it")
     for name, value in pairs:
-        if not (_FIELD.fullmatch(name + b":") and _VALUE.fullmatch(value)):
+        if not (re.fullmatch(_NAME, name) and re.fullmatch(_VALUE, value)):
             raise ValueError(f"the value of {name.decode()!r} or its name cannot be part of a header")
     lines = [b"%s %s HTTP/1.1" % words, *(b"%s: %s" % pair for pair in pairs), b"", b""]
     return b"\r\n".join(lines)

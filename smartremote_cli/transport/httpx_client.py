@@ -85,6 +85,7 @@ class ClientBody:
         self._pieces: Iterator[bytes] | None = None
         self._rest = memoryview(b"")
         self._ended = False
+        self._aborted = False
 
     def read_into(self, view: memoryview, timeout: float) -> int:
         """Fill *view*. The client has its own timeout, which the request set: *timeout* cannot change it."""
@@ -93,6 +94,8 @@ class ClientBody:
                 self._pull()
         except _FOREIGN as error:
             raise _translate(error, self._url, self._timeout, in_head=False) from error
+        if self._aborted and not self._rest:  # the end that `abort` made is not the body's
+            raise AttemptFailed(redact(self._url), "stopped")
         count = min(len(view), len(self._rest))
         view[:count] = self._rest[:count]
         self._rest = self._rest[count:]
@@ -117,6 +120,7 @@ class ClientBody:
             self._raw.close()
 
     def abort(self) -> None:
+        self._aborted = True
         stream = self._raw.extensions.get("network_stream")
         sock = None if stream is None else stream.get_extra_info("socket")
         if isinstance(sock, socket.socket):

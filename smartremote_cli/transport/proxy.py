@@ -127,18 +127,20 @@ def negotiate_socks(connection: Connection, proxy: Proxy, endpoint: Endpoint, ti
     state = socks5.SOCKS5Connection()
     try:
         state.send(socks5.SOCKS5AuthMethodsRequest([method]))
-        answer = state.receive_data(talk.exchange(state.data_to_send(), 2))
+        answer = state.receive_data(talk.exchange(state.data_to_send(), 2, version=5))
         if getattr(answer, "method", None) != method:
             raise ProxyError("it wants another way to log in")
         if proxy.user is not None:
             name, password = proxy.user
             state.send(socks5.SOCKS5UsernamePasswordRequest(name.encode(), password.encode()))
-            if not getattr(state.receive_data(talk.exchange(state.data_to_send(), 2)), "success", False):
+            if not getattr(
+                state.receive_data(talk.exchange(state.data_to_send(), 2, version=1)), "success", False
+            ):
                 raise ProxyError("wrong user or password")
         command = socks5.SOCKS5Command.CONNECT
         there = endpoint.host.encode("ascii"), endpoint.port
         state.send(socks5.SOCKS5CommandRequest.from_address(command, there))
-        reply = talk.exchange(state.data_to_send(), 4)
+        reply = talk.exchange(state.data_to_send(), 4, version=5)
         if reply[1]:
             raise ProxyError(_SOCKS_FAILURES.get(reply[1], f"SOCKS error {reply[1]}"))
         talk.skip_address(reply[3])
@@ -154,9 +156,13 @@ class _SocksTalk:
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
 
-    def exchange(self, data: bytes, count: int) -> bytes:
+    def exchange(self, data: bytes, count: int, *, version: int) -> bytes:
+        """Send *data* and return *count* bytes of the answer, which begins with *version* (RFC 1928 or RFC 1929)."""
         self._connection.send(data, self._timeout)
-        return self._read(count)
+        reply = self._read(count)
+        if reply[0] != version:
+            raise ProxyError("it does not speak SOCKS 5")
+        return reply
 
     def skip_address(self, kind: int) -> None:
         """Read the address and port from which the proxy connects (RFC 1928, 6), which nothing here needs."""
