@@ -12,7 +12,7 @@ from .exchange import Exchange
 from .failures import is_distrust
 from .happy_eyeballs import connect
 from .preconnect import Preconnection
-from .proxy import Proxy, negotiate_socks, open_tunnel
+from .proxy import Proxy, open_tunnel
 
 if TYPE_CHECKING:
     from .tls import Trust
@@ -99,7 +99,9 @@ class Dialer:
             assert trust is not None
             connection.start_tls(trust.context, proxy.host, self._timeout)
         if proxy.is_socks:
-            negotiate_socks(connection, proxy, route.endpoint, self._timeout)
+            from .socks import negotiate
+
+            negotiate(connection, proxy, route.endpoint, self._timeout)
         elif not route.is_forwarded:
             open_tunnel(connection, proxy, route.endpoint, self._timeout)
 

@@ -1,7 +1,7 @@
-"""Proxies: which one leads to a host, and how to get through it.
+"""Proxies: which one leads to a host, and how an HTTP proxy is got through.
 
-An HTTP proxy is asked for http URLs in absolute form (RFC 9112, 3.2.2), and for a tunnel to everything else (CONNECT;
-RFC 9110, 9.3.6). A SOCKS 5 proxy (RFC 1928, RFC 1929) is told where to connect and then is as good as a wire.
+It is asked for http URLs in absolute form (RFC 9112, 3.2.2), and for a tunnel to everything else (CONNECT; RFC 9110,
+9.3.6).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import binascii
 import os
 import sys
-import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,22 +16,10 @@ from ..core.addresses import Endpoint
 from ..core.urls import credentials_of, redact
 from ..errors import UsageError
 from ..protocol.http1 import build_request
-from .connection import Connection, ConnectionEndedError
+from .connection import Connection
 from .heads import receive_head
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}  # 1080: RFC 1928, 3
-
-# What a SOCKS 5 proxy answers instead of success (RFC 1928, 6).
-_SOCKS_FAILURES = {
-    1: "general failure",
-    2: "connection not allowed by ruleset",
-    3: "network unreachable",
-    4: "host unreachable",
-    5: "connection refused",
-    6: "TTL expired",
-    7: "command not supported",
-    8: "address type not supported",
-}
 
 
 class ProxyError(ConnectionError):
@@ -106,77 +93,3 @@ def open_tunnel(connection: Connection, proxy: Proxy, endpoint: Endpoint, timeou
     status = receive_head(connection, timeout).status
     if not 200 <= status < 300:
         raise ProxyError(f"status {status}", status)
-
-
-def negotiate_socks(connection: Connection, proxy: Proxy, endpoint: Endpoint, timeout: float) -> None:
-    """Have a SOCKS 5 *proxy* connect on to *endpoint*, whose name it resolves. Raises `ProxyError` where it does not.
-
-    All of it has *timeout* seconds.
-    """
-    try:
-        from socksio import ProtocolError, SOCKSError, socks5
-    except ImportError as error:
-        raise UsageError(
-            f"{proxy.scheme}://{proxy.host}:{proxy.port}",
-            "a SOCKS proxy needs the package socksio",
-            hint="pip install 'smartremote-cli[socks]'",
-        ) from error
-    talk = _SocksTalk(connection, timeout)
-    methods = socks5.SOCKS5AuthMethod
-    method = methods.NO_AUTH_REQUIRED if proxy.user is None else methods.USERNAME_PASSWORD
-    state = socks5.SOCKS5Connection()
-    try:
-        state.send(socks5.SOCKS5AuthMethodsRequest([method]))
-        answer = state.receive_data(talk.exchange(state.data_to_send(), 2, version=5))
-        if getattr(answer, "method", None) != method:
-            raise ProxyError("it wants another way to log in")
-        if proxy.user is not None:
-            name, password = proxy.user
-            state.send(socks5.SOCKS5UsernamePasswordRequest(name.encode(), password.encode()))
-            if not getattr(
-                state.receive_data(talk.exchange(state.data_to_send(), 2, version=1)), "success", False
-            ):
-                raise ProxyError("wrong user or password")
-        command = socks5.SOCKS5Command.CONNECT
-        there = endpoint.host.encode("ascii"), endpoint.port
-        state.send(socks5.SOCKS5CommandRequest.from_address(command, there))
-        reply = talk.exchange(state.data_to_send(), 4, version=5)
-        if reply[1]:
-            raise ProxyError(_SOCKS_FAILURES.get(reply[1], f"SOCKS error {reply[1]}"))
-        talk.skip_address(reply[3])
-    except (ProtocolError, SOCKSError, OverflowError) as error:  # a name or password of more than 255 bytes
-        raise ProxyError(f"it does not speak SOCKS 5: {error}") from error
-
-
-class _SocksTalk:
-    """Sends what a SOCKS proxy is told, and reads exactly what it answers: the next byte is the server's."""
-
-    def __init__(self, connection: Connection, timeout: float) -> None:
-        self._connection = connection
-        self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
-
-    def exchange(self, data: bytes, count: int, *, version: int) -> bytes:
-        """Send *data* and return *count* bytes of the answer, which begins with *version* (RFC 1928 or RFC 1929)."""
-        self._connection.send(data, self._timeout)
-        reply = self._read(count)
-        if reply[0] != version:
-            raise ProxyError("it does not speak SOCKS 5")
-        return reply
-
-    def skip_address(self, kind: int) -> None:
-        """Read the address and port from which the proxy connects (RFC 1928, 6), which nothing here needs."""
-        length = {1: 4, 4: 16}.get(kind)
-        self._read((self._read(1)[0] if length is None else length) + 2)
-
-    def _read(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"no answer of the proxy within {self._timeout:g} s")
-            more = self._connection.receive(count - len(data), left)
-            if not more:
-                raise ConnectionEndedError("the proxy ended the connection")
-            data += more
-        return data

@@ -14,9 +14,10 @@ from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import AttemptFailed, RemotePermissionError, SmartRemoteError, UsageError
 from smartremote_cli.protocol.answers import Asked
 from smartremote_cli.transport.connection import Connection, ConnectionEndedError
-from smartremote_cli.transport.proxy import Proxy, ProxyError, negotiate_socks, parse_proxy, proxy_for
+from smartremote_cli.transport.proxy import Proxy, ProxyError, parse_proxy, proxy_for
 from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.response import Response
+from smartremote_cli.transport.socks import negotiate
 from smartremote_cli.transport.transport import Options, Transport
 from tests.support import faults
 from tests.support import proxy as servers
@@ -189,7 +190,7 @@ WELCOME = b"\5\2", b"\1\0"
 @pytest.mark.parametrize("address", [b"\1" + bytes(4), b"\4" + bytes(16), b"\3\5there"])
 def test_what_comes_after_the_socks_reply_is_the_servers(address: bytes) -> None:
     with answering(*WELCOME, b"\5\0\0" + address + b"\0\0hello") as connection:
-        negotiate_socks(connection, SOCKS, THERE, 5.0)
+        negotiate(connection, SOCKS, THERE, 5.0)
         assert b"".join(iter(lambda: connection.receive(1, 5.0), b"")) == b"hello"
 
 
@@ -208,13 +209,13 @@ def test_what_comes_after_the_socks_reply_is_the_servers(address: bytes) -> None
 )
 def test_a_socks_proxy_that_does_not_lead_on_says_why(answers: list[bytes], why: str) -> None:
     with answering(*answers) as connection, pytest.raises(ProxyError, match=why):
-        negotiate_socks(connection, SOCKS, THERE, 5.0)
+        negotiate(connection, SOCKS, THERE, 5.0)
 
 
 @pytest.mark.parametrize("answers", [[b""], [b"\5"], [*WELCOME, b"\5\0\0\1\0"]])
 def test_a_socks_proxy_that_hangs_up_is_an_end(answers: list[bytes]) -> None:
     with answering(*answers) as connection, pytest.raises(ConnectionEndedError):
-        negotiate_socks(connection, SOCKS, THERE, 5.0)
+        negotiate(connection, SOCKS, THERE, 5.0)
 
 
 def test_a_connection_through_socks_is_used_again() -> None:
