@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import smartremote_cli
+from tests.support.server import Server
 
 # The folders, from the ground up. Files of one folder may import each other.
 ORDER = """
@@ -31,9 +34,11 @@ PACKAGES = set(ORDER)
 PURE = {"errors", "events", "core", "protocol", "plan", "archives"}
 
 # Who may know these libraries. Everyone else goes through them.
-ONLY = {
-    "httpx": {"transport", "library"},
-    "httpcore": {"transport"},
+ONLY: dict[str, set[str]] = {
+    "httpx": {"transport", "library"},  # the library for a type alone
+    "httpcore": set(),
+    "ssl": {"transport"},
+    "socksio": {"transport"},
     "fsspec": {"library"},
     "rich": {"cli"},
     "click": {"cli"},
@@ -172,15 +177,43 @@ def test_what_needs_no_network_does_not_load_it(module: str) -> None:
     assert loaded.stdout.split() == []
 
 
-def test_httpx_is_loaded_without_what_nobody_looks_into() -> None:
-    unused = "httpx._main", "rich", "pygments", "anyio", "certifi", "idna", "socksio"
-    code = (
-        f"import sys, smartremote_cli.transport; print(*sorted(set({unused!r}) & set(sys.modules)))\n"
-        "import httpcore, httpx; httpcore.default_ssl_context()\n"  # which asks certifi
-        "assert httpx.URL('http://xn--bcher-kva.de').host == 'bücher.de'\n"
-        "import certifi; assert certifi.__spec__"
-    )
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
-    )
-    assert loaded.stdout.split() == []
+USE = """if True:
+    import sys
+    import smartremote_cli as smartremote
+    from smartremote_cli.cli import run
+    with smartremote.DownloadManager(tmp_dir={folder!r}) as manager, manager.open({url!r}) as file:
+        assert file.read() == b"content"
+    assert run(["get", {url!r}, "-q", "-o", {folder!r} + "/file"]) == 0
+    foreign = {{"httpx", "httpcore", "h11", "anyio", "certifi", "idna", "socksio", "ssl", "urllib.request"}}
+    assert not foreign & set(sys.modules), foreign & set(sys.modules)
+"""
+# What every other part of a program finds when it imports httpx.
+PLAIN = (
+    "import httpx, anyio, certifi; print(httpx.main, httpx.main.__module__, anyio.__spec__, certifi.__spec__)"
+)
+
+
+def test_to_use_it_leaves_other_libraries_as_they_would_be_without_it(tmp_path: Path) -> None:
+    """A plain request needs none of them, and nothing is put in their place for those who import them later."""
+
+    def shown(code: str) -> str:
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=PACKAGE.parent, env=environment)
+        assert done.returncode == 0, done.stderr
+        return re.sub("0x[0-9a-f]+", "", done.stdout)
+
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    with Server(b"content") as server:
+        use = USE.format(url=server.url(), folder=str(tmp_path))
+        assert shown(f"{use}\nimport smartremote_cli.transport.tls\n{PLAIN}") == shown(PLAIN)
+
+
+def test_httpx_is_loaded_for_a_client_of_the_callers_alone() -> None:
+    """Other modules name its types, which costs nothing."""
+    importing = [
+        file.stem
+        for file in FILES
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.Import, ast.Try)) and "httpx" in ast.unparse(node)
+    ]
+    assert importing == ["httpx_client"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..transfer.state import Policy
     from ..transfer.transfer import Transfer
     from ..transport.limiter import Limiter
-    from ..transport.preconnect import Early
+    from ..transport.preconnect import Preconnection
     from ..transport.transport import Transport
     from .progress.display import Progress
 
@@ -36,7 +36,7 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
 
     Begin a connection to *url* first: slow imports then run while it is being made.
     """
-    with _connecting(url, options) as early:
+    with _connecting(url, options) as preconnection:
         from ..transport.remote import check_header
         from ..transport.transport import USER_AGENT, Options, Transport
 
@@ -50,26 +50,26 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
             user_agent=options["user_agent"] or USER_AGENT,
             timeout=options["timeout"],
         )
-        with Transport(wishes, early=early) as transport:
+        with Transport(wishes, preconnection=preconnection) as transport:
             yield transport
 
 
 @contextlib.contextmanager
-def _connecting(url: str | None, options: dict[str, Any]) -> Iterator[Early | None]:
+def _connecting(url: str | None, options: dict[str, Any]) -> Iterator[Preconnection | None]:
     """Begin a connection to *url* where one will be needed, and drop it at the end if it was not used."""
-    early = None if url is None else _connect(url, options)
+    preconnection = None if url is None else _connect(url, options)
     try:
-        yield early
+        yield preconnection
     finally:
-        if early is not None:
-            early.drop()
+        if preconnection is not None:
+            preconnection.drop()
 
 
-def _connect(url: str, options: dict[str, Any]) -> Early | None:
+def _connect(url: str, options: dict[str, Any]) -> Preconnection | None:
     """Begin to connect to *url*; return None when the run is offline or uses a proxy."""
-    from ..core.urls import check_url, origin_of
-    from ..transport.preconnect import Early
-    from ..transport.tls import Trust
+    from ..core.addresses import endpoint_of
+    from ..core.urls import check_url
+    from ..transport.preconnect import Preconnection
 
     named = {name.lower() for name, value in os.environ.items() if value}
     # macOS has a system setting for proxies as well.
@@ -77,13 +77,15 @@ def _connect(url: str, options: dict[str, Any]) -> Early | None:
     if proxied or options.get("offline"):
         return None
     try:
-        scheme, host, port = origin_of(check_url(url))
+        scheme, host, port = endpoint_of(check_url(url))
     except UsageError:  # the command reports it once it has checked its other options
         return None
-    if not host.isascii() or (":" in host and host not in url):
-        return None  # httpx has its own way to write these
-    trust = Trust(options["cacert"], options["insecure"]) if scheme == "https" else None
-    return Early(host, port, trust, options["timeout"])
+    trust = None
+    if scheme == "https":
+        from ..transport.tls import Trust
+
+        trust = Trust(options["cacert"], options["insecure"])
+    return Preconnection(host, port, trust, options["timeout"])
 
 
 def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:

@@ -1,7 +1,15 @@
-"""The one package that knows httpx and httpcore: requests out, answers in, foreign exceptions translated.
+"""Requests out, answers in: one kind of I/O, the network.
 
-Strategy: httpx carries requests, TLS set-up, proxies and pools; its own redirects, logging and body reading are
-left aside, because they forward every header across origins, print secrets, and read 64 KiB at a time.
+May import core, protocol, errors, events and threads; never store, and nothing above. Nothing is imported here: the
+first connection is begun (`preconnect`) before the rest is loaded. Only `httpx_client` imports httpx, and only `tls`
+imports ssl before it is needed.
 
-Nothing is imported here: the first connection is begun (`preconnect`) before httpx is loaded.
+A *transport* sends requests for a *remote* (one resource, and where its redirects led) and hands out *responses*. Each
+request is an *exchange*, which any thread may abort. A *sender* carries it: `direct` over *connections* of our own,
+which a *dialer* makes along a *route* (an endpoint, and maybe a proxy) and a pool keeps while they are idle; or
+`httpx_client` over the caller's client. A response reads from a *body*, whose bytes go straight into the caller's
+buffer.
+
+Redirects, logging and credentials are left to `remote` in both cases: a client of its own would forward every header
+across origins and print secrets.
 """

@@ -1,165 +1,123 @@
-"""Wire: one TCP or TLS connection that gives the HTTP parser the head of an answer and its owner the body.
+"""Connection: one TCP or TLS connection that carries requests out and brings heads and bodies in.
 
-Strategy: a parser that sees every byte costs more than the bytes do. So `receive` returns exactly one head (what
-follows stays here), and the owner of a believed answer of known length takes the body with `read_into`, from
-this buffer first and then straight from the socket. Sockets are non-blocking throughout and waited for with
-poll(2), so that every wait has a deadline and ends when the wire is aborted from another thread.
+Strategy: a parser that sees every byte costs more than the bytes do. So `heads` takes exactly one head out of what
+comes and puts back the rest, and the body is filled into the caller's view by `read_into`, from that buffer first and
+then straight from the socket. Sockets are non-blocking throughout and waited for with poll(2), so that every wait has
+a deadline and ends when the connection is aborted from another thread.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import select
 import socket
-import ssl
 import struct
-import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from .tls import NestedTls, reader
+if TYPE_CHECKING:
+    import ssl
 
-# RFC 9112, 3 and 5 set no bound; servers send a few KiB, and curl gives up at 300 KiB. Interim answers count too.
-MAX_HEAD = 256 * 1024
+    from .tls import TlsSocket
 
-# A buffer that is not full is handed over when nothing comes for so many seconds, and after so many at the latest.
-_LINGER = 0.005
-_MAX_FILL = 0.05
+# `read_into` waits this long for more bytes once some have come, and fills its view for this long at the most. A trade:
+# each call costs its caller a lock and a write, and bytes that wait here are bytes that a reader does not have.
+_LINGER_SECONDS = 0.005
+_MAX_FILL_SECONDS = 0.05
 
-_PROTOCOL = b"HTTP/1."
-_END_OF_HEAD = re.compile(rb"\n\r?\n")
-_INTERIM = re.compile(rb"HTTP/1\.\d 1\d\d")
-_CHUNK = 64 * 1024
-
-# A header field as RFC 9110, 5 has it, and how lines that are none are told from those that must not be lost.
-_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00\x0b\x0c\r]*")
-# Compiled when it is first used: few servers send such lines.
-_WEIGHTY = rb"(?i:\s*(content-|transfer-encoding|etag|last-modified|location|connection|\S*digest))"
+# SO_LINGER on with 0 seconds: closing resets the connection instead of waiting for what is unsent.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class GarbledError(ConnectionError):
-    """What came is not the head of an HTTP/1 answer."""
+class ConnectionEndedError(ConnectionError):
+    """The other end closed the connection before an answer's head was whole."""
 
 
-class Wire:
+class UnexpectedBytesError(ConnectionError):
+    """Something came before it was its turn."""
+
+
+class HandshakeError(ConnectionError):
+    """TLS could not be begun, for the reason that is this error's cause."""
+
+
+class Connection:
     """A connection. One thread uses it at a time; `abort` may be called from any."""
 
-    def __init__(self, sock: socket.socket, on_close: Callable[[Wire], bool] | None = None) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        self._sock: socket.socket | NestedTls = sock
+        self._plain = sock
+        self._sock: socket.socket | TlsSocket = sock
         self._fill: Callable[[memoryview], int] = sock.recv_into
-        self.on_close = on_close  # takes it back, or says no
+        self._tls: TlsSocket | None = None
         self._buffer = b""
-        self._in_head = True
-        self._deadline = 0.0
+        self.sent_at = 0.0  # when the last `send` was done
         self._aborted = False
-        self._heads = 0  # of answers so far
-        self._head_bytes = 0  # of the answer to come and its interim answers
-        self._answered = False
+        self._answered = False  # whether a byte has come since then
         self._ended = False
-        self.user: int | None = None  # the thread that waits for an answer
-        self.tls: tuple[ssl.SSLContext, str | None] | None = None
-        self.reusable = False
-        self.lay_idle = False  # before its first request: its end says nothing about that
+        self.tls_host: str | None = None
+        self.lay_idle = False  # whether it waited unused, after an answer or before its first request
 
     @property
-    def sock(self) -> socket.socket | NestedTls:
+    def sock(self) -> socket.socket | TlsSocket:
         return self._sock
 
     @property
-    def has_leftovers(self) -> bool:
-        """Whether bytes were read that nobody asked for yet; TLS may have them, where poll(2) does not look."""
-        return bool(self._buffer) or (isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0)
+    def is_tls(self) -> bool:
+        return self._tls is not None
 
     @property
-    def has_answered(self) -> bool:
-        """Whether it has ever brought the head of an answer."""
-        return self._heads > 0
+    def has_leftovers(self) -> bool:
+        """Whether bytes were read that were not asked for; TLS may have them, where poll(2) does not look."""
+        return bool(self._buffer) or (self._tls is not None and self._tls.pending() > 0)
 
     @property
     def is_stale(self) -> bool:
-        """Whether it lay idle, after an answer or before the first one, and ended before a byte of the next one."""
-        idle = self._heads > 0 or self.lay_idle
-        return idle and self._ended and not self._answered and not self._aborted
+        """Whether it lay idle, and ended before a byte of the next answer: the request may go out again."""
+        return self.lay_idle and self._ended and not self._answered and not self._aborted
 
-    @property
-    def is_readable(self) -> bool:
-        """Whether an idle wire has bytes, or its end, to read: in either case it is of no more use.
+    def check_quiet(self) -> bool:
+        """Return whether an idle connection may be used again: neither bytes nor its end have come.
 
-        What TLS says for itself, like the tickets that follow a handshake, is taken in and does not count.
+        Takes in what TLS says for itself, like the tickets that follow a handshake, which does not count.
         """
-        if self.has_leftovers:
-            return True
-        if not self._wait(select.POLLIN, 0):
+        if self.has_leftovers or self._aborted:
             return False
-        if self.tls is not None:
-            try:
-                self._buffer = self._sock.recv(1)
-            except ssl.SSLWantReadError:
-                return False
-            except OSError:
-                pass
-        return True
+        if not self._wait(select.POLLIN, 0):
+            return True
+        if self._tls is None:
+            return False
+        try:
+            self._buffer = self._tls.recv(1)
+        except OSError as error:
+            return self._tls.event_for(error) != 0
+        return False
 
-    def send(self, data: bytes, timeout: float | None) -> None:
-        """Send all of *data*, within *timeout* seconds a piece.
-
-        After a request, which begins with the letters of its method, a head is expected; what a SOCKS proxy is
-        told begins with a number.
-        """
+    def send(self, data: bytes, timeout: float) -> None:
+        """Send all of *data*, waiting up to *timeout* seconds for room each time."""
         view = memoryview(data)
-        self.user = threading.get_ident()
-        if data:
-            self._answered = False
+        self._answered = False
         while view:
             try:
                 view = view[self._sock.send(view) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait_or_fail(select.POLLOUT, timeout)
-            except ssl.SSLWantReadError:
-                self._wait_or_fail(select.POLLIN, timeout)
-            except OSError:
-                self._ended = True
-                raise
-        self._in_head = not data or data[:1].isalpha()
-        self._head_bytes = 0
-        self.reusable = False
-        self._deadline = time.monotonic() + timeout if timeout is not None else float("inf")
+            except OSError as error:
+                self._wait_out(error, select.POLLOUT, timeout, f"the server took nothing for {timeout:g} s")
+        self.sent_at = time.monotonic()
 
-    def receive(self, most: int, timeout: float | None) -> bytes:
-        """Return the next head whole, or, after it, whatever body bytes are here; empty at the end.
+    def receive(self, limit: int, timeout: float, silence: str | None = None) -> bytes:
+        """Return up to *limit* bytes as soon as there are some; empty at the end.
 
-        The head's deadline counts from the request: a drip does not extend it.
+        TimeoutError after *timeout* seconds; *silence* is what it says then.
         """
-        if not self._in_head:
-            data, self._buffer = self._buffer[:most], self._buffer[most:]
-            return data or self._recv(most, timeout)
-        while (end := _END_OF_HEAD.search(self._buffer)) is None:
-            if self._head_bytes + len(self._buffer) > MAX_HEAD:
-                break
-            if not _PROTOCOL.startswith(self._buffer[: len(_PROTOCOL)]):
-                raise GarbledError("it is not HTTP/1")
-            more = self._recv(_CHUNK, self._deadline - time.monotonic())
-            if not more:
-                head, self._buffer = self._buffer, b""
-                return head
-            self._buffer += more
-        self._head_bytes += MAX_HEAD if end is None else end.end()
-        if end is None or self._head_bytes > MAX_HEAD:
-            raise GarbledError(f"headers of more than {MAX_HEAD} bytes")
-        if time.monotonic() > self._deadline:  # interim answers may come without end
-            raise TimeoutError("no answer came in time")
-        head, self._buffer = self._buffer[: end.end()], self._buffer[end.end() :]
-        self._in_head = _INTERIM.match(head) is not None
-        self._heads += not self._in_head
-        return readable(head)
+        data, self._buffer = self._buffer[:limit], self._buffer[limit:]
+        return data or self._recv(limit, timeout, silence or f"nothing received for {timeout:g} s")
 
     def unread(self, data: bytes) -> None:
-        """Take *data* back, which `receive` returned: it is not the body's."""
+        """Take *data* back, which `receive` returned: it comes first again."""
         self._buffer = data + self._buffer
 
-    def read_into(self, view: memoryview, timeout: float | None) -> int:
+    def read_into(self, view: memoryview, timeout: float) -> int:
         """Fill *view* with body bytes as far as they come without a pause; return how many, 0 at the end.
 
         Waits up to *timeout* seconds for the first byte.
@@ -173,125 +131,108 @@ class Wire:
             try:
                 count = self._fill(view)
                 break
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait_or_fail(select.POLLIN, timeout)
-            except OSError:
-                if self._aborted:
-                    raise ConnectionAbortedError("stopped") from None
-                raise
+            except OSError as error:
+                self._wait_out(error, select.POLLIN, timeout, f"nothing received for {timeout:g} s")
         if self._aborted and not count:
             raise ConnectionAbortedError("stopped")
         return count + self._read_on(view[count:]) if count else 0
 
     def _read_on(self, view: memoryview) -> int:
-        """Fill *view* with what comes without a pause, maybe nothing; what went wrong, `read_into` meets next time."""
+        """Fill *view* with what comes without a pause, maybe nothing. A failure shows at the next `read_into`."""
         count, size, last = 0, len(view), 0.0
         while count < size and not self._aborted:
             try:
                 got = self._fill(view[count:])
-                if not got:
+            except OSError as error:
+                if not self._event_for(error, select.POLLIN):
                     break
-                count += got
-            except (BlockingIOError, ssl.SSLWantReadError):
                 now = time.monotonic()
-                last = last or now + _MAX_FILL
-                if now > last or not self._wait(select.POLLIN, _LINGER):
+                last = last or now + _MAX_FILL_SECONDS
+                if now > last or not self._wait(select.POLLIN, _LINGER_SECONDS):
                     break
-            except OSError:
+                continue
+            if not got:
                 break
+            count += got
         return count
 
-    def start_tls(self, context: ssl.SSLContext, hostname: str | None, timeout: float | None) -> None:
-        """Speak TLS from here on, within the TLS to a proxy if need be.
+    def start_tls(self, context: ssl.SSLContext, host: str, timeout: float) -> None:
+        """Speak TLS with *host* from here on, within the TLS to a proxy if there is one.
 
-        A wire that is used again, and already does for the same host, is left as it is.
+        The handshake has *timeout* seconds.
         """
-        if self.tls == (context, hostname) and self.on_close is not None:
-            return
-        if self._buffer:  # anybody on the way may have sent it
-            raise GarbledError("bytes that came before TLS")
-        deadline = time.monotonic() + timeout if timeout is not None else float("inf")
-        under = self._sock
-        sock: ssl.SSLSocket | NestedTls
-        if isinstance(under, ssl.SSLSocket):
-            sock = NestedTls(under, context, hostname)
-            self._fill = sock.recv_into
-        else:
-            assert isinstance(under, socket.socket)
-            sock = context.wrap_socket(under, server_hostname=hostname, do_handshake_on_connect=False)
-            self._fill = reader(sock)
-        self._sock = sock
+        from .tls import wrap
+
+        if self._buffer:  # anyone on the way may have sent it
+            raise UnexpectedBytesError("bytes that came before TLS")
+        deadline = time.monotonic() + timeout
+        self._tls = wrap(self._tls or self._plain, context, host)
+        self._sock, self._fill, self._plain = self._tls, self._tls.recv_into, self._tls.outermost
+        if self._aborted:  # maybe while the socket changed hands
+            raise ConnectionAbortedError("stopped")
         while True:
             try:
-                sock.do_handshake()
+                self._tls.do_handshake()
                 break
-            except ssl.SSLWantReadError:
-                self._wait_or_fail(select.POLLIN, deadline - time.monotonic())
-            except ssl.SSLWantWriteError:
-                self._wait_or_fail(select.POLLOUT, deadline - time.monotonic())
-        self.tls = (context, hostname)
-        self._heads = 0  # those were a proxy's
+            except OSError as error:
+                if not self._event_for(error, select.POLLIN) and not self._aborted:
+                    self._ended = True
+                    raise HandshakeError("TLS could not be begun") from error
+                silence = f"no TLS handshake within {timeout:g} s"
+                self._wait_out(error, select.POLLIN, deadline - time.monotonic(), silence)
+        self.tls_host = host
 
     def abort(self) -> None:
-        """Make every use of this wire fail from now on, also one that is waiting in another thread."""
+        """Make every use of this connection fail from now on, also one that is waiting in another thread."""
         self._aborted = True
         with contextlib.suppress(OSError):
-            # The plain socket's method: SSLSocket.shutdown would let another thread read ciphertext as text.
-            outer = self._sock.outer if isinstance(self._sock, NestedTls) else self._sock
             # A server that waits for room is told at once that there will be none: closing resets the connection.
-            outer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            socket.socket.shutdown(outer, socket.SHUT_RDWR)
+            self._plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            # The plain socket's method: SSLSocket.shutdown would let another thread read ciphertext as text.
+            socket.socket.shutdown(self._plain, socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the connection, unless whoever made it takes it back for the next request."""
-        if self._aborted or self.on_close is None or not self.on_close(self):
-            self._sock.close()
+        """Close the connection."""
+        self._plain.close()
 
-    def discard(self) -> None:
-        self._sock.close()
-
-    def _recv(self, most: int, timeout: float | None) -> bytes:
+    def _recv(self, limit: int, timeout: float, silence: str) -> bytes:
         while True:
             try:
-                data = self._sock.recv(most)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait_or_fail(select.POLLIN, timeout)
-                continue
-            except OSError:
-                self._ended = True
-                if self._aborted:
-                    raise ConnectionAbortedError("stopped") from None
-                raise
-            if self._aborted:
-                raise ConnectionAbortedError("stopped")
-            self._answered = self._answered or bool(data)
-            self._ended = not data
-            return data
-
-    def _wait_or_fail(self, event: int, timeout: float | None) -> None:
-        if not self._wait(event, timeout):
-            raise TimeoutError("no byte came in time")
+                data = self._sock.recv(limit)
+                break
+            except OSError as error:
+                self._wait_out(error, select.POLLIN, timeout, silence)
         if self._aborted:
             raise ConnectionAbortedError("stopped")
+        self._answered = self._answered or bool(data)
+        self._ended = not data
+        return data
 
-    def _wait(self, event: int, timeout: float | None) -> bool:
+    def _wait_out(self, error: OSError, usual: int, timeout: float, silence: str) -> None:
+        """Wait until what failed with *error* can be tried again; raise it where waiting does not help.
+
+        TimeoutError with the text *silence* after *timeout* seconds.
+        """
+        event = self._event_for(error, usual)
+        if not event:
+            self._ended = True
+            if self._aborted:
+                raise ConnectionAbortedError("stopped") from None
+            raise error
+        if not self._wait(event, timeout):
+            raise TimeoutError(silence) from None
+        if self._aborted:
+            raise ConnectionAbortedError("stopped") from None
+
+    def _event_for(self, error: OSError, usual: int) -> int:
+        """Return what to wait for after *error*, 0 for a failure; *usual* is what the system's "not now" stands for."""
+        if isinstance(error, BlockingIOError):
+            return usual
+        return 0 if self._tls is None else self._tls.event_for(error)
+
+    def _wait(self, event: int, timeout: float) -> bool:
         if self._sock.fileno() < 0:
             raise ConnectionAbortedError("closed")
         poller = select.poll()
         poller.register(self._sock, event)
-        limit = None if timeout is None or timeout == float("inf") else max(0, int(timeout * 1000 + 0.999))
-        return bool(poller.poll(limit))
-
-
-def readable(head: bytes) -> bytes:
-    """Return *head* without lines that are no header fields and say nothing that counts: parsers refuse them all."""
-    first, *lines = head.split(b"\n")
-    kept, drops = [first], False
-    for line in lines:
-        field = line.removesuffix(b"\r")
-        # A line that begins with a blank continues the one before (obs-fold).
-        if not field.startswith((b" ", b"\t")) or len(kept) == 1:
-            drops = bool(field) and not _FIELD.fullmatch(field) and not re.match(_WEIGHTY, field)
-        if not drops:
-            kept.append(line)
-    return b"\n".join(kept)
+        return bool(poller.poll(None if timeout == float("inf") else max(0, int(timeout * 1000 + 0.999))))

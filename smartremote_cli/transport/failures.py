@@ -1,101 +1,131 @@
-"""What httpx, httpcore and the system raise, in our words."""
+"""What the system, and this package, raise while a request is under way, in the words of `errors`."""
 
 from __future__ import annotations
 
 import os
 import socket
-import ssl
+import sys
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ..core.urls import redact
-from ..errors import AttemptFailed, RefusedError, RemotePermissionError, SmartRemoteError, UsageError
+from ..errors import AttemptFailed, RefusedError, RemotePermissionError, SmartRemoteError
 from ..protocol.chunked import ChunkError
-from .connection import GarbledError
-from .libraries import httpcore, httpx
+from ..protocol.http1 import GarbledError
+from .connection import ConnectionEndedError, HandshakeError, UnexpectedBytesError
+from .proxy import ProxyError
 
-# What httpx, httpcore and the system raise while a request is under way.
-FOREIGN = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-    ImportError,
-    ValueError,
-    OSError,
-)
-# A failure of TLS while the connection is made is for good, a later one is not.
-_CONNECTING = (httpx.ConnectError, httpcore.ConnectError)
+# What a request raises that this module has words for. ValueError: what came is not what the protocol says.
+FOREIGN = (OSError, ValueError)
 
-_MAX_REASON = 200  # characters: what others say may quote a whole body
+MAX_REASON = 200  # characters of what others say, who may quote a whole body: two lines of a terminal
+
+_DISTRUST_HINT = "--cacert FILE if you know who signed it; -k skips the check"
 
 
 def translate(error: BaseException, url: str, *, in_head: bool = False) -> SmartRemoteError:
-    """Return our word for what httpx, httpcore or the system raised while talking to *url*.
+    """Return our word for what was raised while talking to *url*.
 
     *in_head* says that no answer had begun, or not a whole head of one.
     """
     name = redact(url)
-    chain = list(_causes(error))
+    chain = list(causes(error))
+    known = recognize(chain, url, connecting=any(isinstance(cause, HandshakeError) for cause in chain))
+    if known is not None:
+        return known
+    for cause in chain:
+        if isinstance(cause, ProxyError):
+            why = str(cause) if cause.status is None else phrase_of(cause.status)
+            return refusal_of_proxy(name, why, cause.status)
+        if isinstance(cause, ConnectionRefusedError):
+            return AttemptFailed(name, "connection refused", crowded=True, refused=True)
+        if isinstance(cause, TimeoutError):
+            return AttemptFailed(name, described(cause), stalled=True)
+        if in_head and isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+            return AttemptFailed(name, "the connection was reset before an answer came", crowded=True)
+        if in_head and isinstance(cause, ConnectionEndedError):
+            return AttemptFailed(name, str(cause), crowded=True)
+    return AttemptFailed(name, next(filter(None, map(described, chain)), "the connection broke"))
+
+
+def recognize(chain: list[BaseException], url: str, *, connecting: bool) -> SmartRemoteError | None:
+    """Return our word for the first of *chain* that says what happened wherever it is raised, None without one.
+
+    A failure of TLS while *connecting* is for good; a later one is a broken connection.
+    """
+    name = redact(url)
     for cause in chain:
         if isinstance(cause, SmartRemoteError):
             return cause
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return RefusedError(name, f"the certificate is not to be trusted: {cause.verify_message}")
         if isinstance(cause, socket.gaierror):
             if cause.errno == socket.EAI_AGAIN:
                 return AttemptFailed(name, "the host name could not be looked up", refused=True)
             return RefusedError(name, f"unknown host {urlsplit(url).hostname}")
-        if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
-            return AttemptFailed(name, "the connection was closed in the middle of TLS")
-        if isinstance(cause, (GarbledError, ChunkError)):
-            return AttemptFailed(name, f"its answer cannot be believed: {cause}", garbled=True)
-        if isinstance(cause, ssl.SSLError) and not any(isinstance(c, _CONNECTING) for c in chain):
-            return AttemptFailed(name, "the connection broke in the middle of TLS")
-        if isinstance(cause, ssl.SSLError) and cause.reason == "TLSV1_ALERT_INTERNAL_ERROR":
-            return AttemptFailed(name, "the server fails to speak TLS: internal error")
-        if isinstance(cause, ssl.SSLError):
-            reason = (cause.reason or "error").replace("_", " ").lower()
-            return RefusedError(name, f"TLS failed: {reason}")
-    if isinstance(error, (httpx.ProxyError, httpcore.ProxyError)):
-        text = str(error)
-        if text[:1] == "4":
-            return RemotePermissionError(name, f"the proxy refuses: {text}")
-        return AttemptFailed(name, f"the proxy failed: {text}")
-    for cause in chain:
-        if isinstance(cause, ConnectionRefusedError):
-            return AttemptFailed(name, "connection refused", crowded=True, refused=True)
-        if isinstance(cause, (TimeoutError, httpx.TimeoutException, httpcore.TimeoutException)):
-            return AttemptFailed(name, str(cause) or "no byte came in time", stalled=True)
-        if in_head and isinstance(cause, (ConnectionResetError, BrokenPipeError)):
-            return AttemptFailed(name, "the connection was reset before an answer came", crowded=True)
-        if in_head and type(cause).__module__.startswith("h11"):
-            why = f"its answer cannot be believed: {str(cause).lower()[:_MAX_REASON]}"
-            return AttemptFailed(name, why, garbled=True)
-    if in_head and isinstance(error, httpcore.RemoteProtocolError):
-        return AttemptFailed(name, "the connection ended before an answer came", crowded=True)
-    if isinstance(
-        error, (httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, httpx.InvalidURL, ImportError)
-    ):
-        return UsageError(name, str(error))
-    reason = next((os.strerror(c.errno) for c in chain if isinstance(c, OSError) and c.errno), str(error))
-    return AttemptFailed(name, reason[:_MAX_REASON].rstrip(".").lower() or "the connection broke")
+        if isinstance(cause, (GarbledError, ChunkError, UnexpectedBytesError)):
+            return AttemptFailed(name, f"the server's answer is inconsistent: {cause}", garbled=True)
+        found = _of_tls(cause, name, connecting)
+        if found is not None:
+            return found
+    return None
+
+
+def refusal_of_proxy(name: str, why: str, status: int | None) -> SmartRemoteError:
+    """Return the error for a proxy that does not lead on: what is the request's fault (4xx) is for good."""
+    if status is not None and 400 <= status < 500:
+        return RemotePermissionError(name, f"the proxy refuses: {why}")
+    return AttemptFailed(name, f"the proxy failed: {why}")
+
+
+def phrase_of(status: int) -> str:
+    """Return *status* with the standard's words for it: what the server says instead may be anything."""
+    from http import HTTPStatus
+
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"status {status}"
 
 
 def is_distrust(error: BaseException) -> bool:
     """Return whether *error* is about a certificate that could not be verified."""
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
+    if "ssl" not in sys.modules:
+        return False
+    import ssl
+
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(error))
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def described(cause: BaseException) -> str:
+    """Return the system's words for *cause*, or its own, in lower case and one short line."""
+    if isinstance(cause, OSError) and cause.errno:
+        return os.strerror(cause.errno).lower()
+    return " ".join(str(cause).split())[:MAX_REASON].rstrip(".")
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield *error* and what it came from."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        if not isinstance(current, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):  # waiting is no cause
-            yield current
+        if not (isinstance(current, BlockingIOError) or type(current).__name__.startswith("SSLWant")):
+            yield current  # waiting is no cause
         current = current.__cause__ or current.__context__
+
+
+def _of_tls(cause: BaseException, name: str, connecting: bool) -> SmartRemoteError | None:
+    if "ssl" not in sys.modules:  # then nothing can be its error, and importing it takes long
+        return None
+    import ssl
+
+    if not isinstance(cause, ssl.SSLError):
+        return None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return RefusedError(name, f"certificate not trusted: {cause.verify_message}", hint=_DISTRUST_HINT)
+    if isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)):
+        return AttemptFailed(name, "the connection was closed in the middle of TLS")
+    if not connecting:
+        return AttemptFailed(name, "the connection broke in the middle of TLS")
+    if cause.reason == "TLSV1_ALERT_INTERNAL_ERROR":
+        return AttemptFailed(name, "the server fails to speak TLS: internal error")
+    return RefusedError(name, f"TLS failed: {(cause.reason or 'error').replace('_', ' ').lower()}")

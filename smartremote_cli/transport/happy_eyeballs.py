@@ -1,4 +1,4 @@
-"""Racing: a connection to the address of a host that answers first (RFC 8305)."""
+"""Happy Eyeballs (RFC 8305): a connection to the address of a host that answers first."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# An address that does not answer in this many seconds is raced by the next (RFC 8305, 5).
-HEAD_START = 0.25
+# When an address has not answered for this long, the next one is tried beside it (RFC 8305, 5: the Connection Attempt
+# Delay).
+HEAD_START_SECONDS = 0.25
 
 
-def connect(host: str, port: int, timeout: float | None, stopped: Callable[[], bool]) -> socket.socket:
-    """Return a non-blocking socket connected to *host*, racing its addresses (RFC 8305).
+def connect(host: str, port: int, timeout: float, stopped: Callable[[], bool]) -> socket.socket:
+    """Return a non-blocking socket connected to *host*, racing its addresses. *host* is ASCII.
 
     Raises gaierror for an unknown host, TimeoutError, or the last address's OSError. *stopped* is asked a few
     times a second and ends the attempt with ConnectionAbortedError.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # As bytes: for text Python loads its IDNA codec, which also refuses names that resolvers know.
+    found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
     waiting = _interleave(found)
-    deadline = time.monotonic() + timeout if timeout is not None else float("inf")
+    deadline = time.monotonic() + timeout
     running: dict[int, socket.socket] = {}
     failure: OSError = ConnectionRefusedError("no address to connect to")
     poller = select.poll()
@@ -33,7 +35,7 @@ def connect(host: str, port: int, timeout: float | None, stopped: Callable[[], b
             if stopped():
                 raise ConnectionAbortedError("stopped")
             if now >= deadline:
-                raise TimeoutError("the connection could not be made in time")
+                raise TimeoutError(f"could not connect within {timeout:g} s")
             if waiting and (now >= next_start or not running):
                 try:
                     sock = _start(*waiting.pop(0))
@@ -41,9 +43,9 @@ def connect(host: str, port: int, timeout: float | None, stopped: Callable[[], b
                     poller.register(sock, select.POLLOUT)
                 except OSError as error:
                     failure = error
-                next_start = now + HEAD_START
+                next_start = now + HEAD_START_SECONDS
                 continue
-            for number, _ in poller.poll(min(HEAD_START, deadline - now) * 1000):
+            for number, _ in poller.poll(min(HEAD_START_SECONDS, deadline - now) * 1000):
                 poller.unregister(number)
                 sock = running.pop(number)
                 code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

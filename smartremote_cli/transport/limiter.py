@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Limiter:
-    """Spreads *rate* bytes per second over whoever asks; up to a quarter of a second may be saved up."""
+    """Spreads *rate* bytes per second over all threads that `take`; a quarter of a second may be saved up."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate

@@ -1,22 +1,26 @@
-"""Early: the first connection of a run, begun before the libraries are loaded that will use it.
+"""Preconnection: the first connection of a run, begun while Python still imports what will use it.
 
-To load them takes as long as some round trips to a server, and leaves the network idle.
+Importing takes as long as some round trips to a server, during which the network would be idle.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..threads import start
-from .connection import Wire
+from .connection import Connection
 from .happy_eyeballs import connect
-from .tls import Trust
 
-_LOOK = 0.1  # seconds between two looks whether it is still waited for
+if TYPE_CHECKING:
+    from .tls import Trust
+
+# `take` looks this often whether its caller was stopped meanwhile: a tenth of a second is not noticed after Ctrl-C.
+_POLL_SECONDS = 0.1
 
 
-class Early:
+class Preconnection:
     """A connection to *host*, made by a thread of its own; with *trust*, TLS is spoken on it.
 
     *timeout* is in seconds, for connecting and for TLS, as for a connection that is made when it is needed.
@@ -26,19 +30,19 @@ class Early:
         self.trust = trust
         self._address = host, port
         self._timeout = timeout
-        self._lock = threading.Lock()  # guards _wire, _taken, _dropped
-        self._wire: Wire | None = None
+        self._lock = threading.Lock()  # guards _connection, _taken, _dropped
+        self._connection: Connection | None = None
         self._taken = False
         self._dropped = False
         self._failure: Exception | None = None
-        self._done = threading.Event()  # from here on _wire or _failure is what came of it
-        if not start(threading.Thread(target=self._run, name="smartremote-early", daemon=True)):
+        self._done = threading.Event()  # from here on _connection or _failure is what came of it
+        if not start(threading.Thread(target=self._run, name="smartremote-preconnect", daemon=True)):
             self._dropped = True
 
-    def take(self, host: str, port: int, stopped: Callable[[], bool]) -> Wire | None:
-        """Return the connection, when it is made; None when it is no longer here, or goes to another host.
+    def take(self, host: str, port: int, stopped: Callable[[], bool]) -> Connection | None:
+        """Return the connection once it is made; None when it was taken or ended, or leads to another host.
 
-        Raises what making it raised, or ConnectionAbortedError when *stopped* says that nobody waits any more.
+        Raises what making it raised, or ConnectionAbortedError when *stopped* says so during the wait.
         """
         if (host, port) != self._address:
             self.drop()  # a server may serve one connection at a time
@@ -46,17 +50,17 @@ class Early:
             if self._taken or self._dropped:
                 return None
             self._taken = True
-        while not self._done.wait(_LOOK):
+        while not self._done.wait(_POLL_SECONDS):
             if stopped():
                 self._give_up(taken=True)
                 raise ConnectionAbortedError("stopped")
         if self._failure is not None:
             raise self._failure
-        assert self._wire is not None
-        if self._wire.is_readable:  # its end: nothing was asked for in time
-            self._wire.discard()
+        assert self._connection is not None
+        if not self._connection.check_quiet():  # the server ended it: no request came in time
+            self._connection.close()
             return None
-        return self._wire
+        return self._connection
 
     def drop(self) -> None:
         """Close the connection unless it was taken."""
@@ -67,28 +71,32 @@ class Early:
             if self._taken is not taken:
                 return
             self._dropped = True
-            wire, made = self._wire, self._done.is_set()
-        if wire is not None:
-            wire.discard() if made else wire.abort()  # who is in the middle of TLS finds out, and discards it
+            connection, made = self._connection, self._done.is_set()
+        if connection is None:
+            return
+        if made:
+            connection.close()
+        else:
+            connection.abort()  # the thread in the middle of the handshake finds out, and closes it
 
     def _run(self) -> None:
         host, port = self._address
         try:
-            wire = Wire(connect(host, port, self._timeout, lambda: self._dropped))
+            connection = Connection(connect(host, port, self._timeout, lambda: self._dropped))
         except Exception as error:
             self._failure = error
             self._done.set()
             return
-        wire.lay_idle = True
+        connection.lay_idle = True
         with self._lock:
-            self._wire = wire
+            self._connection = connection
         try:
             if self.trust is not None and not self._dropped:
-                wire.start_tls(self.trust.context, host, self._timeout)
+                connection.start_tls(self.trust.context, host, self._timeout)
         except Exception as error:
             self._failure = error
         with self._lock:
-            useless = self._dropped or self._failure is not None
+            is_useless = self._dropped or self._failure is not None
             self._done.set()
-        if useless:
-            wire.discard()
+        if is_useless:
+            connection.close()

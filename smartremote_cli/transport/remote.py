@@ -1,20 +1,18 @@
-"""Remote: one resource behind a URL. Who is asked, with which headers, and what a refusal means.
+"""Remote: one resource behind a URL: which server is asked, with which headers, and what a refusal means.
 
 Redirects are followed by hand, because credentials and every header that the user set belong to the first origin
-alone. Where they led is remembered for this run; signed URLs expire, so that what is refused there is asked for
-at the original URL once more.
+alone. Where they led is remembered for this run; a signed URL expires, so after a refusal there the original URL is
+asked once more. A remote knows one source, and nothing of the transfer that it serves.
 """
 
 from __future__ import annotations
 
-import base64
+import binascii
 import copy
-import netrc
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
 from ..core.urls import check_url, credentials_of, escaped, origin_of, redact, without_credentials
@@ -28,14 +26,17 @@ from ..errors import (
 )
 from ..protocol.answers import Asked
 from ..protocol.headers import retry_after
+from .failures import phrase_of
 from .response import Response
 from .transport import Transport
 
-MAX_REDIRECTS = 10
+MAX_REDIRECTS = 10  # binding (contract); browsers follow 20, curl 30 or 50, and real chains are under five
+# A redirect's body of up to this size is read, so that its connection can be used again: one read's worth.
+_SKIPPABLE_BYTES = 64 * 1024
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 _TEMPORARY = frozenset({408, 425, 429, 503})
 
-# What carries the ranges and the coding belongs to the engine.
+# The transfer sets these itself: ranges, conditions, codings and framing.
 RESERVED = frozenset(
     "range if-range if-match if-none-match if-modified-since if-unmodified-since accept-encoding "
     "content-length transfer-encoding connection".split()
@@ -56,7 +57,7 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """The URL as it may be shown."""
+        """The URL without its secrets."""
         return redact(self.url)
 
     def over(self, transport: Transport) -> Remote:
@@ -73,15 +74,15 @@ class Remote:
     ) -> Response:
         """Send a GET for *asked*, follow redirects, and return the answer to it, whatever its status.
 
-        Where *stopped* says so nothing more is sent: whoever aborts this thread finds no request to abort between two.
-        A remembered redirect that is refused now is resolved afresh once, for signed URLs expire; after one that
-        fails twice in a row, the next attempt resolves it afresh, for a mirror may be down.
+        Check *stopped* before every hop: between two hops there is no request for `abort` to cancel. When a remembered
+        redirect is refused, resolve it afresh once, for signed URLs expire; when it fails twice in a row, the next
+        attempt resolves it afresh, for a mirror may be down.
         """
         final = self._final
         if final is not None:
             self._check_running(stopped)
             try:
-                response = self._send(final, asked, extra)
+                response = self._send(final, asked, extra, stopped)
             except SmartRemoteError:
                 self._has_failed(final)
                 raise
@@ -94,7 +95,7 @@ class Remote:
                 self._has_failed(final)
                 return response
             self._final = None
-            response.skip(64 * 1024)
+            response.skip(_SKIPPABLE_BYTES)
             response.close()
         return self._follow(asked, extra, stopped)
 
@@ -117,12 +118,12 @@ class Remote:
         url = self.url
         for _ in range(MAX_REDIRECTS + 1):
             self._check_running(stopped)
-            response = self._send(url, asked, extra)
+            response = self._send(url, asked, extra, stopped)
             target = response.headers.get("location")
             if response.status not in _REDIRECTS or (response.status == 300 and not target):
                 self._final = url if url != self.url and response.status in (200, 206, 304) else None
                 return response
-            response.skip(64 * 1024)
+            response.skip(_SKIPPABLE_BYTES)
             response.close()
             if not target:
                 raise RefusedError(redact(url), f"a redirect ({response.status}) that does not say where to")
@@ -144,7 +145,9 @@ class Remote:
         if stopped():
             raise AttemptFailed(self.name, "stopped")
 
-    def _send(self, url: str, asked: Asked, extra: Iterable[tuple[str, str]]) -> Response:
+    def _send(
+        self, url: str, asked: Asked, extra: Iterable[tuple[str, str]], stopped: Callable[[], bool]
+    ) -> Response:
         options = self.transport.options
         headers = [("User-Agent", options.user_agent), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
         if asked.header is not None:
@@ -159,9 +162,9 @@ class Remote:
             headers += options.headers
             pair = options.user or self._credentials or _from_netrc(url, options.netrc)
             if pair is not None and "authorization" not in own:
-                token = base64.b64encode(f"{pair[0]}:{pair[1]}".encode()).decode("ascii")
+                token = binascii.b2a_base64(f"{pair[0]}:{pair[1]}".encode(), newline=False).decode("ascii")
                 headers.append(("Authorization", f"Basic {token}"))
-        return self.transport.send(url, headers, own=first)
+        return self.transport.send(url, headers, own=first, stopped=stopped)
 
 
 def check_header(text: str) -> tuple[str, str]:
@@ -179,11 +182,7 @@ def check_header(text: str) -> tuple[str, str]:
 
 def refusal(response: Response, name: str) -> SmartRemoteError:
     """Return the error that a status other than 200, 206, 304, 412 and 416 stands for."""
-    status = response.status
-    try:
-        phrase = f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        phrase = f"status {status}"
+    status, phrase = response.status, phrase_of(response.status)
     if status in _TEMPORARY or status >= 500:
         wait = retry_after(response.headers, time.time())
         return AttemptFailed(
@@ -206,6 +205,10 @@ def _from_netrc(url: str, wanted: bool) -> tuple[str, str] | None:
     if not wanted:
         return None
     path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
+    if not os.path.exists(path):  # the usual case, in which the parser need not be loaded
+        return None
+    import netrc
+
     try:
         found = netrc.netrc(path).authenticators(urlsplit(url).hostname or "")
     except (OSError, netrc.NetrcParseError, UnicodeError):

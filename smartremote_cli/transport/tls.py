@@ -1,24 +1,31 @@
-"""TLS: which certificates are trusted, and TLS within the TLS that leads to a proxy.
+"""TLS: which certificates are trusted, and TLS over a socket or within the TLS that leads to a proxy.
 
-Trusted is the system's store, as curl has it, or what one file says.
+Trusted is the system's store, as curl has it, or what one file says. Only what speaks TLS imports this module: to load
+`ssl` takes as long as all the rest of a plain request.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
+import socket
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from ..errors import UsageError
 
 T = TypeVar("T")
 
-_RECORD = 16 * 1024  # what a TLS record holds at most (RFC 8446, 5.1), and what one read brings
-_RECORDS = 4 * _RECORD  # what is read at once from a proxy
-_SHORT = 32 * 1024  # bytes of a bundle that is read at once, some twenty certificates
+_RECORD_BYTES = 16 * 1024  # a TLS record's content at most (RFC 8446, 5.1), and what one read brings
+_NESTED_READ_BYTES = 4 * _RECORD_BYTES  # read at once from the TLS to a proxy: a few records, one call
+# A bundle up to this size, some twenty certificates, is read at once. One of 140, as systems have them, takes a fourth
+# of a start.
+_SHORT_BUNDLE_BYTES = 32 * 1024
+# Where distributions keep their bundle (Debian, Fedora, macOS and the BSDs, SUSE), for a Python built elsewhere.
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -31,7 +38,7 @@ class Trust:
     """Which certificates are trusted. `context` is what connections use, and stays the same object."""
 
     def __init__(self, cacert: str | None, insecure: bool) -> None:
-        """Trust the system's store, with SSL_CERT_FILE and SSL_CERT_DIR, or *cacert* alone, or anybody.
+        """Trust the system's store, with SSL_CERT_FILE and SSL_CERT_DIR; *cacert* alone; or, *insecure*, anyone.
 
         Where OpenSSL was built for another system's paths, the usual bundles and then certifi's are tried.
         """
@@ -42,11 +49,11 @@ class Trust:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that is to be trusted is known to `context`."""
+        """Whether `context` knows all certificates that are trusted."""
         return self._rest is None
 
     def complete(self) -> None:
-        """Have `context` know all that is to be trusted, after a certificate that it could not verify."""
+        """Load the rest into `context`, after a certificate that it could not verify."""
         with self._lock:
             if self._rest is not None:
                 with contextlib.suppress(OSError):  # a bundle that cannot be read adds nothing
@@ -66,7 +73,7 @@ class Trust:
                 raise UsageError("--cacert", f"{cacert} cannot be read as certificates") from error
         paths = ssl.get_default_verify_paths()
         if paths.cafile and paths.capath and _is_long(paths.cafile) and _is_hashed(paths.capath):
-            # There OpenSSL finds an issuer by its name, when it needs one.
+            # OpenSSL looks up an issuer there by its name when it needs one.
             self._rest = paths.cafile
             return ssl.create_default_context(capath=paths.capath)
         if paths.cafile or paths.capath:
@@ -80,12 +87,11 @@ class Trust:
 
 
 def _is_long(bundle: str) -> bool:
-    """Return whether *bundle* takes long to read: 140 certificates, as systems have them, take a fourth of a start."""
-    return os.path.getsize(bundle) > _SHORT
+    return os.path.getsize(bundle) > _SHORT_BUNDLE_BYTES
 
 
 def _is_hashed(folder: str) -> bool:
-    """Return whether *folder* has certificates under names that OpenSSL looks for, as `openssl rehash` does."""
+    """Return whether *folder* has certificates under the names that `openssl rehash` gives and OpenSSL looks up."""
     try:
         with os.scandir(folder) as entries:
             return any(len(entry.name) == 10 and entry.name.endswith(".0") for entry in entries)
@@ -93,46 +99,106 @@ def _is_hashed(folder: str) -> bool:
         return False
 
 
-def reader(sock: ssl.SSLSocket) -> Callable[[memoryview], int]:
-    """Return what fills a view with all that has come to *sock*: how many bytes, 0 at the end, however it came about.
+class TlsSocket(ABC):
+    """A non-blocking socket that speaks TLS; wait for its `fileno`, for what `event_for` says."""
 
-    Raises SSLWantReadError when nothing is here.
-    """
-    # SSLSocket.read calls this, by way of as much Python as all the rest of what a record costs here.
-    read = cast("Callable[[int, memoryview], int]", getattr(sock, "_sslobj", sock).read)
+    outermost: ssl.SSLSocket  # which owns the descriptor
 
-    def fill(view: memoryview) -> int:
+    @abstractmethod
+    def do_handshake(self) -> None: ...
+
+    @abstractmethod
+    def recv(self, limit: int) -> bytes:
+        """Return up to *limit* bytes; empty at the end, with or without a goodbye: the framing tells them apart."""
+
+    @abstractmethod
+    def recv_into(self, view: memoryview) -> int:
+        """Fill *view* with all that has come; return how many bytes, 0 at the end."""
+
+    @abstractmethod
+    def send(self, data: memoryview) -> int: ...
+
+    @abstractmethod
+    def pending(self) -> int:
+        """Return how many bytes were decrypted and not read yet."""
+
+    @abstractmethod
+    def selected_alpn_protocol(self) -> str | None: ...
+
+    def fileno(self) -> int:
+        return self.outermost.fileno()
+
+    @staticmethod
+    def event_for(error: OSError) -> int:
+        """Return what to wait for with poll(2) before what failed with *error* is tried again; 0 for a failure."""
+        if isinstance(error, ssl.SSLWantReadError):
+            return select.POLLIN
+        return select.POLLOUT if isinstance(error, ssl.SSLWantWriteError) else 0
+
+
+def wrap(under: socket.socket | TlsSocket, context: ssl.SSLContext, host: str) -> TlsSocket:
+    """Return TLS with *host* over *under*, before its handshake."""
+    return (
+        NestedTls(under, context, host) if isinstance(under, TlsSocket) else DirectTls(under, context, host)
+    )
+
+
+class DirectTls(TlsSocket):
+    """TLS over a TCP socket, which it takes over."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self.outermost = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+
+    def do_handshake(self) -> None:
+        self.outermost.do_handshake()
+
+    def recv(self, limit: int) -> bytes:
+        return self.outermost.recv(limit)
+
+    def recv_into(self, view: memoryview) -> int:
+        # SSLSocket.read calls this, through as much Python as all the rest of what a record costs here.
+        read = cast(
+            "Callable[[int, memoryview], int]", getattr(self.outermost, "_sslobj", self.outermost).read
+        )
         count, size = 0, len(view)
         try:
-            while count < size and (got := read(_RECORD, view[count:])):
+            while count < size and (got := read(_RECORD_BYTES, view[count:])):
                 count += got
-        except ssl.SSLEOFError:  # who counts bytes finds out, as with a socket
+        except ssl.SSLEOFError:
             pass
         except OSError:  # it will come again, when these bytes are safe
             if not count:
                 raise
         return count
 
-    return fill
+    def send(self, data: memoryview) -> int:
+        return self.outermost.send(data)
+
+    def pending(self) -> int:
+        return self.outermost.pending()
+
+    def selected_alpn_protocol(self) -> str | None:
+        return self.outermost.selected_alpn_protocol()
 
 
-class NestedTls:
-    """TLS over a non-blocking `SSLSocket`, *outer*, with the methods of one; wait on `fileno` as for a socket."""
+class NestedTls(TlsSocket):
+    """TLS within the TLS of *outer*."""
 
-    def __init__(self, outer: ssl.SSLSocket, context: ssl.SSLContext, hostname: str | None) -> None:
-        self.outer = outer
+    def __init__(self, outer: TlsSocket, context: ssl.SSLContext, host: str) -> None:
+        self.outermost = outer.outermost
+        self._outer = outer
         self._arrived = ssl.MemoryBIO()
         self._leaving = ssl.MemoryBIO()
         self._unsent = b""
-        self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=hostname)
+        self._tls = context.wrap_bio(self._arrived, self._leaving, server_hostname=host)
 
     def do_handshake(self) -> None:
         self._fed(self._tls.do_handshake)
 
-    def recv(self, most: int) -> bytes:
+    def recv(self, limit: int) -> bytes:
         try:
-            return self._fed(lambda: self._tls.read(most))
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # who counts bytes finds out, as with a socket
+            return self._fed(lambda: self._tls.read(limit))
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return b""
 
     def recv_into(self, view: memoryview) -> int:
@@ -147,20 +213,11 @@ class NestedTls:
             self._flush()
         return count
 
+    def pending(self) -> int:
+        return self._tls.pending() + self._arrived.pending + self._outer.pending()
+
     def selected_alpn_protocol(self) -> str | None:
         return self._tls.selected_alpn_protocol()
-
-    def fileno(self) -> int:
-        return self.outer.fileno()
-
-    def getsockname(self) -> Any:
-        return self.outer.getsockname()
-
-    def getpeername(self) -> Any:
-        return self.outer.getpeername()
-
-    def close(self) -> None:
-        self.outer.close()
 
     def _fed(self, step: Callable[[], T]) -> T:
         """Do *step*, with as much from the outer connection as it needs; SSLWantReadError when that has no more."""
@@ -170,7 +227,7 @@ class NestedTls:
             except ssl.SSLWantReadError:
                 with contextlib.suppress(ssl.SSLWantWriteError):
                     self._flush()
-                data = self.outer.recv(_RECORDS)
+                data = self._outer.recv(_NESTED_READ_BYTES)
                 if data:
                     self._arrived.write(data)
                 else:
@@ -183,4 +240,4 @@ class NestedTls:
     def _flush(self) -> None:
         self._unsent += self._leaving.read()
         while self._unsent:
-            self._unsent = self._unsent[self.outer.send(self._unsent) :]
+            self._unsent = self._unsent[self._outer.send(memoryview(self._unsent)) :]

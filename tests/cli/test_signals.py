@@ -108,7 +108,9 @@ def test_a_signal_during_a_wait_for_the_server_is_heard(tool: Tool) -> None:
         assert stop(process, signal.SIGTERM) == (143, "")
 
 
-@pytest.mark.parametrize("module", ["smartremote_cli.errors", "httpcore", "smartremote_cli.library.download"])
+@pytest.mark.parametrize(
+    "module", ["smartremote_cli.errors", "pyroaring", "smartremote_cli.library.download"]
+)
 def test_a_signal_while_it_is_being_loaded_shows_no_traceback(tool: Tool, module: str) -> None:
     with stalled() as server:
         words = [sys.executable, "-X", "importtime", "-m", "smartremote_cli", "get", server.url()]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from smartremote_cli.transport import happy_eyeballs as racing
+from smartremote_cli.transport import happy_eyeballs
 from smartremote_cli.transport.happy_eyeballs import connect
 from tests.support.server import Service, unanswered_port, unused_port
 from tests.support.server import Wire as FarWire
@@ -70,7 +70,7 @@ def test_families_alternate() -> None:
 
     six, four = socket.AF_INET6, socket.AF_INET
     found = [entry(six, "a"), entry(six, "b"), entry(six, "c"), entry(four, "d"), entry(four, "e")]
-    assert [address[0] for *_, address in racing._interleave(found)] == ["a", "d", "b", "e", "c"]
+    assert [address[0] for *_, address in happy_eyeballs._interleave(found)] == ["a", "d", "b", "e", "c"]
 
 
 def test_all_refused_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.transport.connection import Wire
-from smartremote_cli.transport.preconnect import Early
-from smartremote_cli.transport.tls import Trust
-from smartremote_cli.transport.wires import Wires
+from smartremote_cli.core.addresses import Endpoint
+from smartremote_cli.transport.connection import Connection, HandshakeError
+from smartremote_cli.transport.dialer import Dialer, Route
+from smartremote_cli.transport.exchange import Exchange
+from smartremote_cli.transport.heads import receive_head
+from smartremote_cli.transport.preconnect import Preconnection
+from smartremote_cli.transport.tls import TlsSocket, Trust
 from tests.support.proxy import Proxy
 from tests.support.server import Certificates, Server, unused_port
 from tests.support.tool import PATIENCE, Tool
@@ -36,105 +39,147 @@ def listening() -> Iterator[tuple[socket.socket, int]]:
 
 
 @contextlib.contextmanager
-def closed_in_the_end(early: Early) -> Iterator[Early]:
+def closed_in_the_end(preconnection: Preconnection) -> Iterator[Preconnection]:
     try:
-        yield early
+        yield preconnection
     finally:
-        early.drop()
+        preconnection.drop()
 
 
-def taken(early: Early, port: int) -> Wire:
-    wire = early.take(HERE, port, never)
-    assert wire is not None
-    return wire
+def taken(preconnection: Preconnection, port: int) -> Connection:
+    connection = preconnection.take(HERE, port, never)
+    assert connection is not None
+    return connection
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_the_first_wire_to_its_host_is_the_early_one(certificates: Certificates, secure: bool) -> None:
+def test_the_first_connection_to_its_host_is_the_one_made_before(
+    certificates: Certificates, secure: bool
+) -> None:
     trust = Trust(str(certificates.ca), False) if secure else None
     with Server(b"here", tls=certificates.context() if secure else None) as server:
-        wires = Wires(True, never, 300.0, Early(HERE, server.port, trust, PATIENCE))
-        wire = wires.connect(HERE, server.port, PATIENCE)
-        if trust is not None:
-            wire.start_tls(trust.context, HERE, PATIENCE)
-        wire.send(REQUEST, PATIENCE)
-        assert wire.receive(65536, PATIENCE).startswith(b"HTTP/1.1 200")
+        route = Route(Endpoint("https" if secure else "http", HERE, server.port), None)
+        preconnection = Preconnection(HERE, server.port, trust, PATIENCE)
+        dialer = Dialer(str(certificates.ca), False, PATIENCE, preconnection)
+        connection = dialer.dial(route, Exchange(never))
+        connection.send(REQUEST, PATIENCE)
+        assert receive_head(connection, PATIENCE).status == 200
         assert server.connections == 1
-        other = wires.connect(HERE, server.port, PATIENCE)
-        other.send(REQUEST if trust is None else b"", PATIENCE)
-        wire.discard()
-        other.discard()
+        other = dialer.dial(route, Exchange(never))
+        other.send(REQUEST, PATIENCE)
+        assert receive_head(other, PATIENCE).status == 200
+        assert server.connections == 2
+        connection.close()
+        other.close()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_one_that_speaks_tls_where_none_is_wanted_is_not_used(
+    certificates: Certificates, secure: bool
+) -> None:
+    """As when a redirect leads from https to http on one port, or the other way round."""
+    trust = Trust(str(certificates.ca), False) if secure else None
+    with listening() as (listener, port):
+        preconnection = Preconnection(HERE, port, trust, 1.0)
+        first, _ = listener.accept()
+        with first:
+            if secure:
+                with certificates.context().wrap_socket(first, server_side=True) as there:
+                    connection = Dialer(None, False, PATIENCE, preconnection).dial(
+                        Route(Endpoint("http", HERE, port), None), Exchange(never)
+                    )
+                    second, _ = listener.accept()
+                    assert there.recv(1) == b""
+            else:
+                with pytest.raises(TimeoutError):
+                    Dialer(None, True, 0.2, preconnection).dial(
+                        Route(Endpoint("https", HERE, port), None), Exchange(never)
+                    )
+                connection, second = None, listener.accept()[0]
+                assert first.recv(1) == b""
+        second.close()
+        if connection is not None:
+            connection.close()
 
 
 def test_it_is_taken_once() -> None:
-    with listening() as (_, port), closed_in_the_end(Early(HERE, port, None, PATIENCE)) as early:
-        wire = taken(early, port)
-        assert early.take(HERE, port, never) is None
-        early.drop()  # it is not its own any more
-        assert not wire.is_readable
-        wire.discard()
+    with (
+        listening() as (_, port),
+        closed_in_the_end(Preconnection(HERE, port, None, PATIENCE)) as preconnection,
+    ):
+        connection = taken(preconnection, port)
+        assert preconnection.take(HERE, port, never) is None
+        preconnection.drop()  # it is not its own any more
+        assert connection.check_quiet()
+        connection.close()
 
 
 @pytest.mark.parametrize("how", ["another host", "nobody"])
 def test_what_nobody_takes_is_closed(how: str) -> None:
     """A server that serves one connection at a time would let all others wait for it."""
     with listening() as (listener, port):
-        early = Early(HERE, port, None, PATIENCE)
+        preconnection = Preconnection(HERE, port, None, PATIENCE)
         there, _ = listener.accept()
         with there:
             there.settimeout(PATIENCE)
             if how == "nobody":
-                early.drop()
+                preconnection.drop()
             else:
-                assert early.take("localhost", port, never) is None
+                assert preconnection.take("localhost", port, never) is None
             assert there.recv(1) == b""
-        assert early.take(HERE, port, never) is None
+        assert preconnection.take(HERE, port, never) is None
 
 
 def test_what_kept_it_from_being_made_is_raised_once() -> None:
     port = unused_port()
-    early = Early(HERE, port, None, PATIENCE)
+    preconnection = Preconnection(HERE, port, None, PATIENCE)
     with pytest.raises(ConnectionRefusedError):
-        early.take(HERE, port, never)
-    assert early.take(HERE, port, never) is None
+        preconnection.take(HERE, port, never)
+    assert preconnection.take(HERE, port, never) is None
 
 
 def test_a_certificate_that_is_not_trusted_is_raised_as_such(certificates: Certificates) -> None:
     with Server(b"x", tls=certificates.context("self-signed")) as server:
-        early = Early(HERE, server.port, Trust(str(certificates.ca), False), PATIENCE)
-        with pytest.raises(ssl.SSLCertVerificationError):
-            early.take(HERE, server.port, never)
+        preconnection = Preconnection(HERE, server.port, Trust(str(certificates.ca), False), PATIENCE)
+        with pytest.raises(HandshakeError) as failed:
+            preconnection.take(HERE, server.port, never)
+        assert isinstance(failed.value.__cause__, ssl.SSLCertVerificationError)
 
 
 def test_one_that_the_server_has_ended_is_not_used() -> None:
-    with listening() as (listener, port), closed_in_the_end(Early(HERE, port, None, PATIENCE)) as early:
+    with (
+        listening() as (listener, port),
+        closed_in_the_end(Preconnection(HERE, port, None, PATIENCE)) as preconnection,
+    ):
         listener.accept()[0].close()
-        assert early.take(HERE, port, never) is None
+        assert preconnection.take(HERE, port, never) is None
 
 
 def test_tls_is_begun_as_the_other_connections_begin_it(certificates: Certificates) -> None:
     context = certificates.context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with Server(b"x", tls=context) as server:
-        wire = taken(Early(HERE, server.port, Trust(str(certificates.ca), False), PATIENCE), server.port)
-        assert isinstance(wire.sock, ssl.SSLSocket)
-        assert wire.sock.selected_alpn_protocol() == "http/1.1"
-        wire.discard()
+        connection = taken(
+            Preconnection(HERE, server.port, Trust(str(certificates.ca), False), PATIENCE), server.port
+        )
+        assert isinstance(connection.sock, TlsSocket)
+        assert connection.sock.selected_alpn_protocol() == "http/1.1"
+        connection.close()
 
 
 @pytest.mark.parametrize("taken", [False, True])
 def test_a_handshake_that_nobody_waits_for_any_more_is_ended(taken: bool) -> None:
     with listening() as (listener, port):
-        early = Early(HERE, port, Trust(None, True), PATIENCE)
+        preconnection = Preconnection(HERE, port, Trust(None, True), PATIENCE)
         there, _ = listener.accept()
         with there:
             there.settimeout(PATIENCE / 2)
             assert there.recv(65536)  # the client's first words
             if taken:
                 with pytest.raises(ConnectionAbortedError):
-                    early.take(HERE, port, lambda: True)
+                    preconnection.take(HERE, port, lambda: True)
             else:
-                early.drop()
+                preconnection.drop()
             with contextlib.suppress(ConnectionResetError):
                 assert there.recv(65536) == b""
 
@@ -142,10 +187,10 @@ def test_a_handshake_that_nobody_waits_for_any_more_is_ended(taken: bool) -> Non
 def test_a_silent_handshake_is_waited_for_as_long_as_somebody_does() -> None:
     trust, looks = Trust(None, True), iter([False, True])
     with listening() as (listener, port):
-        early = Early(HERE, port, trust, PATIENCE)
+        preconnection = Preconnection(HERE, port, trust, PATIENCE)
         there, _ = listener.accept()
         with there, pytest.raises(ConnectionAbortedError):
-            early.take(HERE, port, lambda: next(looks))
+            preconnection.take(HERE, port, lambda: next(looks))
 
 
 # --- as commands use it ---
@@ -156,7 +201,7 @@ def test_it_is_begun_before_the_libraries_are_loaded(tool: Tool, tmp_path: Path,
     go_on = tmp_path / "go-on"
     slow = tmp_path / "libraries"
     slow.mkdir()
-    (slow / "httpcore.py").write_text(
+    (slow / "pyroaring.py").write_text(
         f"import os, time\nwhile not os.path.exists({str(go_on)!r}): time.sleep(0.01)\nraise ImportError\n"
     )
     tool.env(PYTHONPATH=str(slow))
@@ -199,7 +244,7 @@ def test_a_host_is_recognized_however_it_is_written(tool: Tool, url: str) -> Non
         assert server.connections == 1
 
 
-def test_a_host_that_is_not_ascii_is_left_to_the_library(tool: Tool) -> None:
+def test_a_host_that_no_name_service_can_know_is_wrong_usage(tool: Tool) -> None:
     with Server(b"here") as server:
         assert tool("cat", f"http://\uff4cocalhost:{server.port}/x").code == 2
         assert server.connections == 0

@@ -1,0 +1,114 @@
+"""Dialer: connections to where a request has to go, directly or through a proxy, with TLS where it is spoken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..core.addresses import Endpoint
+from .connection import Connection
+from .exchange import Exchange
+from .failures import is_distrust
+from .happy_eyeballs import connect
+from .preconnect import Preconnection
+from .proxy import Proxy, open_tunnel
+
+if TYPE_CHECKING:
+    from .tls import Trust
+
+
+class Route(NamedTuple):
+    """How a request gets to its *endpoint*."""
+
+    endpoint: Endpoint
+    proxy: Proxy | None
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether an HTTP proxy reads the request and sends one of its own."""
+        return self.proxy is not None and not self.proxy.is_socks and self.endpoint.scheme == "http"
+
+    @property
+    def key(self) -> Hashable:
+        """What connections must have in common to stand in for each other."""
+        return self.proxy if self.is_forwarded else self
+
+
+class Dialer:
+    """Makes connections. Each step of one (TCP, the proxy's answer, each TLS handshake) has *timeout* seconds.
+
+    The first direct connection is the *preconnection*, where there is one that leads there.
+    """
+
+    def __init__(
+        self, cacert: str | None, insecure: bool, timeout: float, preconnection: Preconnection | None
+    ) -> None:
+        self._cacert = cacert
+        self._insecure = insecure
+        self._timeout = timeout
+        self._preconnection = preconnection
+        self._lock = threading.Lock()  # guards _trust
+        self._trust = None if preconnection is None else preconnection.trust
+
+    def dial(self, route: Route, exchange: Exchange) -> Connection:
+        """Return a new connection for *exchange*, which may abort it from its first moment on.
+
+        Raises what connecting raises: gaierror, TimeoutError, `HandshakeError`, `ProxyError` and other OSErrors.
+        """
+        needs_tls = route.endpoint.scheme == "https" or (route.proxy and route.proxy.scheme == "https")
+        trust = self._trusting() if needs_tls else None
+        while True:
+            is_final = trust is None or trust.is_whole
+            try:
+                return self._dial(route, exchange, trust)
+            except OSError as error:
+                if trust is None or is_final or not is_distrust(error):
+                    raise
+                trust.complete()
+
+    def _dial(self, route: Route, exchange: Exchange, trust: Trust | None) -> Connection:
+        endpoint, proxy = route
+        stopped = exchange.is_stopped
+        if proxy is None and self._preconnection is not None:
+            tls_host = endpoint.host if endpoint.scheme == "https" else None
+            connection = self._preconnection.take(endpoint.host, endpoint.port, stopped)
+            if connection is not None and connection.tls_host == tls_host:
+                exchange.attach(connection)
+                return connection
+            if connection is not None:
+                connection.close()
+        host, port = (endpoint.host, endpoint.port) if proxy is None else (proxy.host, proxy.port)
+        connection = Connection(connect(host, port, self._timeout, stopped))
+        try:
+            exchange.attach(connection)
+            if proxy is not None:
+                self._pass_through(connection, proxy, route, trust)
+            if endpoint.scheme == "https":
+                assert trust is not None
+                connection.start_tls(trust.context, endpoint.host, self._timeout)
+        except BaseException:
+            exchange.detach()
+            connection.close()
+            raise
+        return connection
+
+    def _pass_through(self, connection: Connection, proxy: Proxy, route: Route, trust: Trust | None) -> None:
+        """Have *proxy* lead on to where *route* does, unless it is asked to forward the request itself."""
+        if proxy.scheme == "https":
+            assert trust is not None
+            connection.start_tls(trust.context, proxy.host, self._timeout)
+        if proxy.is_socks:
+            from .socks import negotiate
+
+            negotiate(connection, proxy, route.endpoint, self._timeout)
+        elif not route.is_forwarded:
+            open_tunnel(connection, proxy, route.endpoint, self._timeout)
+
+    def _trusting(self) -> Trust:
+        with self._lock:
+            if self._trust is None:
+                from .tls import Trust
+
+                self._trust = Trust(self._cacert, self._insecure)
+            return self._trust
