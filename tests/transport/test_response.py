@@ -260,7 +260,7 @@ def test_slots_are_given_back_by_answers_and_by_failures(server: Server) -> None
 
 @pytest.mark.parametrize("phase", ["the connection", "TLS", "the head", "a slot"])
 def test_a_request_can_be_aborted_in_every_phase(server: Server, phase: str) -> None:
-    """Whoever aborts a thread must not wait for the timeout of what it happens to wait for."""
+    """An abort does not wait for the timeout of whatever the thread is waiting for."""
     with contextlib.ExitStack() as stack:
         transport = stack.enter_context(Transport(Options(timeout=60.0, insecure=True), max_requests=1))
         url = server.url()

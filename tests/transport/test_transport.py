@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -222,3 +224,16 @@ def test_a_client_that_was_closed_says_so(server: Server) -> None:
     client.close()
     with Transport(client=client) as transport, pytest.raises(ClosedError):
         Remote(server.url(), transport).ask(PART)
+
+
+def test_without_httpx_a_client_is_refused_with_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['httpx'] = None\n"
+        "from smartremote_cli.errors import UsageError\n"
+        "from smartremote_cli.transport.transport import Transport\n"
+        "Transport().close()\n"
+        "try: Transport(client=object())\n"
+        "except UsageError as error: print(error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "pip install 'smartremote-cli[httpx]'\n"
