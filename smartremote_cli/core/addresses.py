@@ -40,8 +40,9 @@ class Endpoint(NamedTuple):
 def endpoint_of(url: str) -> Endpoint:
     """Return where to connect for *url*, which `check_url` has passed; `UsageError` for a host that cannot be.
 
-    ASCII names go out as they are, also those that IDNA would refuse: the resolver decides. Others are encoded
-    (RFC 5891); an IPv6 zone is written ``%25eth0`` in a URL (RFC 6874) and ``%eth0`` to the system.
+    ASCII names go out as they are, also those that IDNA would refuse (a heart, say): the resolver decides. Only an
+    encoded label that encodes nothing is taken for a slip. Names that are not ASCII are encoded (RFC 5891); an IPv6
+    zone is written ``%25eth0`` in a URL (RFC 6874) and ``%eth0`` to the system.
     """
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
@@ -53,6 +54,8 @@ def endpoint_of(url: str) -> Endpoint:
         _check_literal(url, host)
     elif not host.isascii():
         host = _idna(url, host)
+    elif not all(_is_label(label) for label in host.split(".")):
+        raise UsageError(redact(url), "not a URL: no host has such a name")
     return Endpoint(scheme, host, parts.port or DEFAULT_PORTS.get(scheme, 0))
 
 
@@ -89,6 +92,15 @@ def _idna(url: str, host: str) -> str:
         return idna.encode(host.lower()).decode("ascii")
     except UnicodeError:  # idna.IDNAError is one
         raise UsageError(redact(url), "not a URL: its host is no internationalized domain name") from None
+
+
+def _is_label(label: str) -> bool:
+    if not label.startswith("xn--"):
+        return True
+    try:
+        return label[4:].encode().decode("punycode") != ""
+    except UnicodeError:
+        return False
 
 
 def _escaped(text: str, safe: str) -> str:

@@ -56,7 +56,6 @@ class Connection:
         self._aborted = False
         self._answered = False  # whether a byte has come since then
         self._ended = False
-        self.tls_host: str | None = None
         self.lay_idle = False  # whether it waited unused, after an answer or before its first request
 
     @property
@@ -180,7 +179,6 @@ class Connection:
                     raise HandshakeError("TLS could not be begun") from error
                 silence = f"no TLS handshake within {timeout:g} s"
                 self._wait_out(error, select.POLLIN, deadline - time.monotonic(), silence)
-        self.tls_host = host
 
     def abort(self) -> None:
         """Make every use of this connection fail from now on, also one that is waiting in another thread."""

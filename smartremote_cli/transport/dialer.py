@@ -69,28 +69,31 @@ class Dialer:
 
     def _dial(self, route: Route, exchange: Exchange, trust: Trust | None) -> Connection:
         endpoint, proxy = route
-        stopped = exchange.is_stopped
-        if proxy is None and self._preconnection is not None:
-            tls_host = endpoint.host if endpoint.scheme == "https" else None
-            connection = self._preconnection.take(endpoint.host, endpoint.port, stopped)
-            if connection is not None and connection.tls_host == tls_host:
-                exchange.attach(connection)
-                return connection
-            if connection is not None:
-                connection.close()
-        host, port = (endpoint.host, endpoint.port) if proxy is None else (proxy.host, proxy.port)
-        connection = Connection(connect(host, port, self._timeout, stopped))
+        connection = self._preconnected(endpoint, exchange) if proxy is None else None
+        if connection is None:
+            host, port = (endpoint.host, endpoint.port) if proxy is None else (proxy.host, proxy.port)
+            connection = Connection(connect(host, port, self._timeout, exchange.is_stopped))
         try:
             exchange.attach(connection)
             if proxy is not None:
                 self._pass_through(connection, proxy, route, trust)
-            if endpoint.scheme == "https":
+            if endpoint.scheme == "https" and (proxy is not None or not connection.is_tls):
                 assert trust is not None
                 connection.start_tls(trust.context, endpoint.host, self._timeout)
         except BaseException:
             exchange.detach()
             connection.close()
             raise
+        return connection
+
+    def _preconnected(self, endpoint: Endpoint, exchange: Exchange) -> Connection | None:
+        """Return the connection that was begun before there was a request, if it leads to *endpoint*."""
+        if self._preconnection is None:
+            return None
+        connection = self._preconnection.take(endpoint.host, endpoint.port, exchange.is_stopped)
+        if connection is not None and connection.is_tls and endpoint.scheme != "https":
+            connection.close()
+            return None
         return connection
 
     def _pass_through(self, connection: Connection, proxy: Proxy, route: Route, trust: Trust | None) -> None:

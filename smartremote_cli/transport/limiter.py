@@ -6,9 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 
+# What was not used may be caught up with, but no more than this: after a pause the pace is not exceeded for long.
+_SAVED_SECONDS = 0.25
+# A share is an eighth of a second's bytes, so that progress moves evenly, and at most what a buffer takes at once.
+_SHARES_PER_SECOND = 8
+_MAX_SHARE_BYTES = 256 * 1024
+_POLL_SECONDS = 0.1  # looks this often whether it was stopped: not noticed after Ctrl-C
+
 
 class Limiter:
-    """Spreads *rate* bytes per second over all threads that `take`; a quarter of a second may be saved up."""
+    """Spreads *rate* bytes per second over all threads that `take`."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -18,13 +25,13 @@ class Limiter:
     @property
     def share(self) -> int:
         """How many bytes to take at once, so that the pace is even."""
-        return max(1, min(self._rate // 8, 256 * 1024))
+        return max(1, min(self._rate // _SHARES_PER_SECOND, _MAX_SHARE_BYTES))
 
     def take(self, count: int, stopped: Callable[[], bool]) -> None:
         """Wait until *count* bytes more are within the pace, or *stopped* says so."""
         with self._lock:
             now = time.monotonic()
-            self._free_at = max(self._free_at, now - 0.25) + count / self._rate
+            self._free_at = max(self._free_at, now - _SAVED_SECONDS) + count / self._rate
             until = self._free_at
         while not stopped() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 0.1))
+            time.sleep(min(left, _POLL_SECONDS))

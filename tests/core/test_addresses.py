@@ -38,7 +38,15 @@ def test_where_a_url_leads_and_what_the_host_field_says(
 
 
 @pytest.mark.parametrize(
-    "url", ["http://1.2.3.999/", "http://1.2.3.04/", "http://\uff4cocalhost/", "http://a\u2764b\u00df\u200b/"]
+    "url",
+    [
+        "http://1.2.3.999/",
+        "http://1.2.3.04/",
+        "http://\uff4cocalhost/",
+        "http://a.xn--/",
+        "http://xn--\x21/",
+        "http://a\u2764b\u00df\u200b/",
+    ],
 )
 def test_a_host_that_cannot_be_is_wrong_usage(url: str) -> None:
     with pytest.raises(UsageError, match="not a URL"):

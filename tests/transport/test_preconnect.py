@@ -73,33 +73,29 @@ def test_the_first_connection_to_its_host_is_the_one_made_before(
         other.close()
 
 
-@pytest.mark.parametrize("secure", [False, True])
-def test_one_that_speaks_tls_where_none_is_wanted_is_not_used(
-    certificates: Certificates, secure: bool
-) -> None:
-    """As when a redirect leads from https to http on one port, or the other way round."""
-    trust = Trust(str(certificates.ca), False) if secure else None
+def test_one_that_speaks_tls_where_none_is_wanted_is_not_used(certificates: Certificates) -> None:
+    """As when a redirect leads from https to http on one port."""
     with listening() as (listener, port):
-        preconnection = Preconnection(HERE, port, trust, 1.0)
+        preconnection = Preconnection(HERE, port, Trust(str(certificates.ca), False), PATIENCE)
+        route = Route(Endpoint("http", HERE, port), None)
         first, _ = listener.accept()
-        with first:
-            if secure:
-                with certificates.context().wrap_socket(first, server_side=True) as there:
-                    connection = Dialer(None, False, PATIENCE, preconnection).dial(
-                        Route(Endpoint("http", HERE, port), None), Exchange(never)
-                    )
-                    second, _ = listener.accept()
-                    assert there.recv(1) == b""
-            else:
-                with pytest.raises(TimeoutError):
-                    Dialer(None, True, 0.2, preconnection).dial(
-                        Route(Endpoint("https", HERE, port), None), Exchange(never)
-                    )
-                connection, second = None, listener.accept()[0]
-                assert first.recv(1) == b""
-        second.close()
-        if connection is not None:
-            connection.close()
+        with certificates.context().wrap_socket(first, server_side=True) as there:
+            connection = Dialer(None, False, PATIENCE, preconnection).dial(route, Exchange(never))
+            listener.accept()[0].close()
+            assert there.recv(1) == b""
+        assert not connection.is_tls
+        connection.close()
+
+
+def test_on_one_that_speaks_no_tls_it_is_begun_where_it_is_wanted(certificates: Certificates) -> None:
+    with Server(b"here", tls=certificates.context()) as server:
+        preconnection = Preconnection(HERE, server.port, None, PATIENCE)
+        dialer = Dialer(str(certificates.ca), False, PATIENCE, preconnection)
+        connection = dialer.dial(Route(Endpoint("https", HERE, server.port), None), Exchange(never))
+        connection.send(REQUEST, PATIENCE)
+        assert receive_head(connection, PATIENCE).status == 200
+        assert server.connections == 1
+        connection.close()
 
 
 def test_it_is_taken_once() -> None:

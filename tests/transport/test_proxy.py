@@ -6,36 +6,32 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
 from smartremote_cli.core.addresses import Endpoint
 from smartremote_cli.core.ranges import ByteRange
-from smartremote_cli.errors import AttemptFailed, RemotePermissionError, SmartRemoteError, UsageError
+from smartremote_cli.errors import (
+    AttemptFailed,
+    RefusedError,
+    RemotePermissionError,
+    SmartRemoteError,
+    UsageError,
+)
 from smartremote_cli.protocol.answers import Asked
 from smartremote_cli.transport.connection import Connection, ConnectionEndedError
 from smartremote_cli.transport.proxy import Proxy, ProxyError, parse_proxy, proxy_for
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.response import Response
 from smartremote_cli.transport.socks import negotiate
 from smartremote_cli.transport.transport import Options, Transport
 from tests.support import faults
-from tests.support import proxy as servers
-from tests.support.server import Certificates, Server, pattern, unused_port
+from tests.support.proxy import Proxy as HttpProxy
+from tests.support.proxy import SocksProxy
+from tests.support.server import Certificates, Server, unused_port
+from tests.transport.common import DATA, PART, fetch, read
 
-DATA = pattern(300_000)
-PART = Asked(range=ByteRange(1000, 5000))
 THERE = Endpoint("http", "there.example", 80)
-
-
-def read(response: Response) -> bytes:
-    view = memoryview(bytearray(64 * 1024))
-    pieces = []
-    while count := response.read_into(view):
-        pieces.append(bytes(view[:count]))
-    response.finish()
-    response.close()
-    return b"".join(pieces)
 
 
 # --- which proxy ---
@@ -108,7 +104,7 @@ def test_one_connection_to_a_proxy_serves_many_requests(
 ) -> None:
     with (
         Server(DATA, tls=certificates.context() if inner else None) as server,
-        servers.Proxy(user="me:pw", tls=certificates.context() if outer else None) as proxy,
+        HttpProxy(user="me:pw", tls=certificates.context() if outer else None) as proxy,
         Transport(Options(proxy=proxy.url("me:pw"), cacert=str(certificates.ca))) as transport,
     ):
         remote = Remote(server.url(), transport)
@@ -120,7 +116,7 @@ def test_one_connection_to_a_proxy_serves_many_requests(
 
 
 def test_one_connection_to_a_proxy_serves_several_servers_in_the_clear() -> None:
-    with Server(DATA) as one, Server(DATA) as two, servers.Proxy() as proxy:
+    with Server(DATA) as one, Server(DATA) as two, HttpProxy() as proxy:
         with Transport(Options(proxy=proxy.url())) as transport:
             for server in (one, two, one):
                 assert read(Remote(server.url(), transport).ask(PART)) == DATA[1000:5000]
@@ -131,7 +127,7 @@ def test_a_tunnel_leads_to_one_server_alone(certificates: Certificates) -> None:
     with (
         Server(DATA, tls=certificates.context()) as one,
         Server(DATA, tls=certificates.context()) as two,
-        servers.Proxy() as proxy,
+        HttpProxy() as proxy,
         Transport(Options(proxy=proxy.url(), cacert=str(certificates.ca))) as transport,
     ):
         for server in (one, two, one):
@@ -140,7 +136,7 @@ def test_a_tunnel_leads_to_one_server_alone(certificates: Certificates) -> None:
 
 
 def test_a_chunked_body_through_a_proxy_gives_its_connection_back() -> None:
-    with Server(DATA) as server, servers.Proxy() as proxy:
+    with Server(DATA) as server, HttpProxy() as proxy:
         server.faults.append(faults.chunked(700))
         with Transport(Options(proxy=proxy.url())) as transport:
             for _ in range(3):
@@ -151,11 +147,98 @@ def test_a_chunked_body_through_a_proxy_gives_its_connection_back() -> None:
 def test_a_proxy_that_refuses_is_named_by_its_status(certificates: Certificates) -> None:
     with (
         Server(DATA, tls=certificates.context()) as server,
-        servers.Proxy(user="me:pw") as proxy,
+        HttpProxy(user="me:pw") as proxy,
         Transport(Options(proxy=proxy.url())) as transport,
         pytest.raises(RemotePermissionError, match="the proxy refuses: 407 Proxy Authentication Required"),
     ):
         Remote(server.url(), transport).ask(PART)
+
+
+def test_the_environment_names_a_proxy_and_exceptions(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HttpProxy(hosts={"far.example": ("127.0.0.1", server.port)}) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url())
+        assert fetch("http://far.example/file.bin") == DATA[1000:5000]
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert fetch(server.url()) == DATA[1000:5000]
+        assert len(proxy.requests) == 1
+        assert fetch(server.url(), Options(proxy=proxy.url())) == DATA[1000:5000]
+        assert len(proxy.requests) == 2
+        monkeypatch.setenv("http_proxy", proxy.netloc)  # without a scheme, as people write it
+        assert fetch("http://far.example/file.bin") == DATA[1000:5000]
+
+
+@pytest.mark.parametrize("proxy", ["ftp://host:1", "nonsense://", "http://"])
+def test_what_is_no_proxy_is_refused(server: Server, proxy: str) -> None:
+    with pytest.raises(UsageError):
+        fetch(server.url(), Options(proxy=proxy))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(("name", "user", "failure", "kind"), [
+    ("password", "me:no", None, RemotePermissionError),
+    ("refusal", "me:hunter2", 403, RemotePermissionError),
+    ("failure", "me:hunter2", 502, AttemptFailed),
+    ("end", "me:hunter2", "close", AttemptFailed),
+])  # fmt: skip
+def test_a_tunnel_that_is_not_opened(
+    certificates: Certificates,
+    name: str,
+    user: str,
+    failure: int | Literal["close"] | None,
+    kind: type[SmartRemoteError],
+) -> None:
+    with (
+        Server(DATA, tls=certificates.context()) as server,
+        HttpProxy(user="me:hunter2", failure=failure) as proxy,
+    ):
+        with pytest.raises(kind) as failed:
+            fetch(server.url(), Options(proxy=proxy.url(user), cacert=str(certificates.ca)))
+        assert "hunter2" not in str(failed.value)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain within", "tls within"])
+def test_a_proxy_may_be_reached_over_tls(certificates: Certificates, secure: bool) -> None:
+    """With https: all the way this is TLS within TLS, and both are judged."""
+    inner = certificates.context() if secure else None
+    with Server(DATA, tls=inner) as server, HttpProxy(tls=certificates.context()) as proxy:
+        given = Options(proxy=proxy.url(), cacert=str(certificates.ca))
+        assert fetch(server.url(), given) == DATA[1000:5000]
+        whole = Asked(range=ByteRange(0, len(DATA)))
+        assert fetch(server.url(), given, whole) == DATA
+        assert proxy.requests
+        with pytest.raises(RefusedError, match="certificate not trusted"):
+            fetch(server.url(), Options(proxy=proxy.url()))
+
+
+def test_within_the_proxys_tls_the_servers_certificate_is_judged_too(certificates: Certificates) -> None:
+    with (
+        Server(DATA, tls=certificates.context("other-name")) as server,
+        HttpProxy(tls=certificates.context()) as proxy,
+        pytest.raises(RefusedError, match="certificate not trusted"),
+    ):
+        fetch(server.url(), Options(proxy=proxy.url(), cacert=str(certificates.ca)))
+
+
+def test_a_dripped_head_ends_in_time_also_within_tls_within_tls(certificates: Certificates) -> None:
+    with Server(DATA, tls=certificates.context()) as server, HttpProxy(tls=certificates.context()) as proxy:
+        server.faults.append(faults.slow_headers(0.1))
+        given = Options(proxy=proxy.url(), cacert=str(certificates.ca), timeout=0.5)
+        with pytest.raises(AttemptFailed) as failed:
+            fetch(server.url(), given)
+        assert failed.value.stalled
+
+
+def test_what_comes_before_tls_is_never_taken_for_what_comes_within(certificates: Certificates) -> None:
+    forged = (
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1000-4999/5000\r\nContent-Length: 4000\r\n\r\n"
+    )
+    with Server(DATA, tls=certificates.context()) as server, HttpProxy(promise=forged + bytes(4000)) as proxy:
+        with pytest.raises(AttemptFailed, match="before TLS"):
+            fetch(server.url(), Options(proxy=proxy.url(), cacert=str(certificates.ca)))
+        assert server.requests == []
 
 
 # --- through SOCKS proxies ---
@@ -219,7 +302,7 @@ def test_a_socks_proxy_that_hangs_up_is_an_end(answers: list[bytes]) -> None:
 
 
 def test_a_connection_through_socks_is_used_again() -> None:
-    with Server(DATA) as server, servers.SocksProxy() as proxy:
+    with Server(DATA) as server, SocksProxy() as proxy:
         with Transport(Options(proxy=proxy.url())) as transport:
             for _ in range(3):
                 assert read(Remote(server.url(), transport).ask(PART)) == DATA[1000:5000]
@@ -228,7 +311,7 @@ def test_a_connection_through_socks_is_used_again() -> None:
 
 def test_where_a_socks_proxy_cannot_connect_the_attempt_failed() -> None:
     with (
-        servers.SocksProxy() as proxy,
+        SocksProxy() as proxy,
         Transport(Options(proxy=proxy.url())) as transport,
         pytest.raises(AttemptFailed, match="the proxy failed: connection refused"),
     ):
@@ -240,3 +323,28 @@ def test_a_proxys_password_is_in_no_error() -> None:
     with Transport(options) as transport, pytest.raises(SmartRemoteError) as failed:
         Remote("http://there.example/", transport).ask(PART)
     assert "hunter2" not in f"{failed.value!r} {failed.value} {failed.value.hint}"
+
+
+@pytest.mark.parametrize("user", [None, "me:hunter2"])
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_socks_proxy_leads_to_the_server(
+    certificates: Certificates, secure: bool, user: str | None
+) -> None:
+    tls = certificates.context() if secure else None
+    with Server(DATA, tls=tls) as server, SocksProxy(user=user) as proxy:
+        given = Options(proxy=proxy.url(user), cacert=str(certificates.ca))
+        assert fetch(server.url(), given) == DATA[1000:5000]
+        assert proxy.reached == [("127.0.0.1", server.port)]
+
+
+def test_a_socks_proxy_that_wants_another_password_is_a_failure(server: Server) -> None:
+    with SocksProxy(user="me:hunter2") as proxy, pytest.raises(SmartRemoteError) as failed:
+        fetch(server.url(), Options(proxy=proxy.url("me:t0psecret")))
+    assert "t0psecret" not in str(failed.value)
+    assert server.requests == []
+
+
+def test_a_socks_proxy_that_says_nothing_is_a_stall(server: Server) -> None:
+    with SocksProxy(silent=True) as proxy, pytest.raises(AttemptFailed) as failed:
+        fetch(server.url(), Options(proxy=proxy.url(), timeout=0.3))
+    assert failed.value.stalled

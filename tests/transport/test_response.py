@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import AttemptFailed, ClosedError, RefusedError, SmartRemoteError, UsageError
 from smartremote_cli.protocol.answers import EVERYTHING, Asked
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.response import Response
 from smartremote_cli.transport.transport import Options, Transport
 from tests.support import faults
 from tests.support.server import (
@@ -25,13 +23,10 @@ from tests.support.server import (
     Service,
     Where,
     Wire,
-    pattern,
     unanswered_port,
     unused_port,
 )
-
-DATA = pattern(300_000)
-PART = Asked(range=ByteRange(1000, 5000))
+from tests.transport.common import DATA, PART, read
 
 
 class Silent(Service):
@@ -65,25 +60,6 @@ def over_a_client(options: Options | None = None) -> Iterator[Transport]:
 def opening(request: pytest.FixtureRequest) -> Opening:
     made: Opening = request.param
     return made
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server(DATA) as running:
-        yield running
-
-
-def read(response: Response, size: int = 64 * 1024) -> bytes:
-    """Read a body to its end through a view of *size* bytes, and give the connection back."""
-    view = memoryview(bytearray(size))
-    pieces = []
-    try:
-        while count := response.read_into(view):
-            pieces.append(bytes(view[:count]))
-        response.finish()
-    finally:
-        response.close()
-    return b"".join(pieces)
 
 
 FRAMINGS: dict[str, Callable[[], list[Fault]]] = {
@@ -284,7 +260,7 @@ def test_slots_are_given_back_by_answers_and_by_failures(server: Server) -> None
 
 @pytest.mark.parametrize("phase", ["the connection", "TLS", "the head", "a slot"])
 def test_a_request_can_be_aborted_in_every_phase(server: Server, phase: str) -> None:
-    """Whoever aborts a thread must not wait for the timeout of what it happens to wait for."""
+    """An abort does not wait for the timeout of whatever the thread is waiting for."""
     with contextlib.ExitStack() as stack:
         transport = stack.enter_context(Transport(Options(timeout=60.0, insecure=True), max_requests=1))
         url = server.url()
