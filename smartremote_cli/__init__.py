@@ -43,7 +43,7 @@ _HOMES = {
     "BlockMap": "core.blocks",
     "ByteRange": "core.ranges",
     "DownloadManager": "library.manager",
-    "Options": "wire.transport",
+    "Options": "transport.transport",
     "RemoteFile": "library.remote_file",
     "Snapshot": "events",
     "open": "library.manager",
