@@ -3,7 +3,8 @@
 A *stream* is a place where somebody reads on. A read at a stream's place, or a short jump ahead of it, continues
 the stream: what lies between is fetched too, and the window ahead grows. A read anywhere else begins a stream,
 which asks for nothing but its blocks until it is continued. Of too many streams the least recently used one ends,
-though not for the sake of bytes that are held already.
+though not for the sake of bytes that are held already. Who says beforehand that it reads in order has a stream of its
+own, whose window need not grow first.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from dataclasses import dataclass
 from ..core.blocks import BLOCK
 from ..core.ranges import ByteRange
 
-# The window grows by this factor with every request of a stream that is continued, up to the most.
+# The window grows by this factor with every request of a stream that is continued, up to MAX_AHEAD bytes. Chosen by
+# judgement: four requests from one block to 16 MiB, where doubling takes eight, and little wasted by who stops early.
 GROWTH = 4
 MAX_AHEAD = 16 * 1024 * 1024
+# How many bytes connections run ahead of a reader that said what it reads in order. Larger, for none of it is a guess:
+# 8 connections have work of 4 MiB each, and a reader that pauses leaves at most this much unread.
+MAX_AHEAD_IN_ORDER = 32 * 1024 * 1024
 
 
 @dataclass(eq=False, slots=True)
@@ -26,6 +31,16 @@ class ReadStream:
     edge: int
     window: int
     want: ByteRange
+
+
+@dataclass(eq=False, slots=True)
+class OrderedStream:
+    """A reader that said beforehand where it *stop*s, None for the end: its *window* is open from the first byte on."""
+
+    edge: int
+    stop: int | None
+    window: int
+    want: ByteRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class Readahead:
         self._jump = jump
         self._most = most
         self._streams: list[ReadStream] = []  # least recently used first
+        self._ordered: list[OrderedStream] = []
 
     def read(self, wanted: ByteRange, *, held: bool = False) -> Plan:
         """Return what a read of *wanted* should ask for, as far as earlier plans did not. All of it may be *held*."""
@@ -73,15 +89,38 @@ class Readahead:
         del self._streams[: -self._most_streams]
         return Plan(want, dropped)
 
+    def follow(self, start: int, stop: int | None, window: int) -> OrderedStream:
+        """Begin a stream that reads [start, stop) in order, *window* bytes ahead; no other stream ends for it."""
+        return OrderedStream(start, stop, window)
+
+    def advance(self, stream: OrderedStream, place: int) -> Plan:
+        """Return what to ask for when all before *place* was read: what lies behind is wanted no more."""
+        if stream.edge - place < stream.window // 2 and stream.edge != stream.stop:
+            ahead = place + stream.window
+            stream.edge = ahead if stream.stop is None else min(ahead, stream.stop)
+        if stream not in self._ordered:
+            self._ordered.append(stream)
+        before, stream.want = stream.want, ByteRange(place, stream.edge) if place < stream.edge else None
+        return Plan(stream.want, () if before is None else (before,))
+
+    def leave(self, stream: OrderedStream) -> Plan:
+        """End *stream*."""
+        if stream in self._ordered:
+            self._ordered.remove(stream)
+        before, stream.want = stream.want, None
+        return Plan(None, () if before is None else (before,))
+
     @property
     def demand(self) -> tuple[ByteRange, ...]:
         """What each stream asked for last."""
-        return tuple(stream.want for stream in self._streams)
+        ordered = [stream.want for stream in self._ordered if stream.want is not None]
+        return tuple(stream.want for stream in self._streams) + tuple(ordered)
 
     def end(self) -> tuple[ByteRange, ...]:
         """End every stream, and return what they wanted."""
         wants = self.demand
         self._streams.clear()
+        self._ordered.clear()
         return wants
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -50,6 +51,13 @@ class Copy(Protocol):
     @property
     def max_bytes(self) -> int | None:
         """How many bytes it may hold at once; None for all that there are."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a file of the user's that is only compared, and never written."""
+
+    def stat(self) -> os.stat_result | None:
+        """Return the data file's stat result; None when there is no data file."""
 
     def settle(self, identity: Identity) -> None: ...
 

@@ -18,7 +18,7 @@ from ..protocol.identity import Identity, Match, changed
 from .cache import Cache, StaleEntryError
 from .copies import Copy, Head, Opened
 from .local_copy import LocalCopy
-from .memory_copy import MemoryCopy
+from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
 # The first request of a read without end: enough to learn the rest while it comes.
@@ -32,6 +32,18 @@ class Destination(Protocol):
     def path(self) -> str | None:
         """The data file; None for a target in memory, or while the name is not known."""
 
+    @property
+    def copy(self) -> Copy | None:
+        """The copy that is open."""
+
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes its copies may hold at once, as far as that is known before one is open."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is a file that the user named, which stays as it is when its digest is wrong."""
+
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         """Return what to ask first when *length* bytes from *offset* on are wanted, and the condition headers.
 
@@ -40,6 +52,12 @@ class Destination(Protocol):
 
     def open(self, identity: Identity, head: Head) -> Opened:
         """Open the copy, or let the one that is open meet the resource again. Raises when it is another one."""
+
+    def open_unasked(self) -> Copy | None:
+        """Open what is held as it is, without asking the server; None when there is nothing to be relied on."""
+
+    def give_up_held(self) -> None:
+        """Forget what is held, on disk first, so that nothing of it outlives a change of the resource."""
 
     def finish(self) -> None:
         """Every block is held: make that durable. The record goes."""
@@ -58,10 +76,16 @@ class MemoryDestination:
     """Blocks in memory: no file, no record."""
 
     path = None
+    is_named = False
+    max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._copy: MemoryCopy | None = None
+
+    @property
+    def copy(self) -> Copy | None:
+        return self._copy
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         return first_of_nothing(offset, length), {}
@@ -71,6 +95,12 @@ class MemoryDestination:
             self._copy = MemoryCopy(identity)
             return Opened(self._copy)
         return meet_again(self._copy, identity, self._name)
+
+    def open_unasked(self) -> Copy | None:
+        return self._copy
+
+    def give_up_held(self) -> None:
+        self._copy = None
 
     def finish(self) -> None:
         """Do nothing: there is no record."""
@@ -90,6 +120,8 @@ class MemoryDestination:
 class CacheDestination:
     """The entry of one URL in the cache folder. What it holds is used only when the server confirms it."""
 
+    is_named = False
+
     def __init__(self, cache: Cache, url: str, name: str) -> None:
         """Look the entry of *url* up; *name* is the URL as it may be shown."""
         self._cache = cache
@@ -105,6 +137,10 @@ class CacheDestination:
     @property
     def copy(self) -> Copy | None:
         return self._copy
+
+    @property
+    def max_bytes(self) -> int | None:
+        return None if self._copy is None else self._copy.max_bytes
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         if self._copy is not None:
@@ -133,12 +169,14 @@ class CacheDestination:
         self._copy = self._copy or MemoryCopy(identity)
         return Opened(self._copy)
 
-    def open_unasked(self) -> LocalCopy | None:
-        """Open the entry as it is, without asking anybody; None when there is none."""
-        if self.record is None:
-            return None
-        copy = self._copy = self._cache.open(self._url, self.record)
-        return copy
+    def open_unasked(self) -> Copy | None:
+        if self._copy is None and self.record is not None:
+            self._copy = self._cache.open(self._url, self.record)
+        return self._copy
+
+    def give_up_held(self) -> None:
+        self.close()
+        self.record = None
 
     def finish(self) -> None:
         if isinstance(self._copy, LocalCopy):

@@ -40,6 +40,7 @@ class ExistingFile:
     """A complete file, to be compared with a resource and not to be touched."""
 
     is_durable = False
+    is_foreign = True
     max_bytes: int | None = None
 
     def __init__(self, path: str, size: int) -> None:
@@ -54,6 +55,9 @@ class ExistingFile:
     @property
     def descriptor(self) -> int:
         return self._file.descriptor
+
+    def stat(self) -> os.stat_result:
+        return os.fstat(self.descriptor)
 
     def settle(self, identity: Identity) -> None:
         """Take note of the identity; the file stays as it is."""
@@ -99,6 +103,9 @@ class FileDestination:
     With *other_url* the record's URL was another one, whose validators prove nothing here. *cache* may hold
     blocks of the same resource, which are taken over.
     """
+
+    is_named = True
+    max_bytes: int | None = None
 
     def __init__(
         self,
@@ -168,6 +175,18 @@ class FileDestination:
                 return self._open_existing(self._path, on_disk)
             case start:
                 return self._open_resumed(self._path, identity, start)
+
+    def open_unasked(self) -> Copy | None:
+        if isinstance(self.copy, LocalCopy):
+            known = self._record
+            if known is None or known.url != self._url or self.copy.identity.size is None:
+                return None
+            self.copy.blocks.drop(self.copy.unverified)
+        elif self.copy is None and self._path is not None:
+            on_disk = inspect(self._path)
+            if on_disk is not None and not on_disk.marked:
+                self.copy = ExistingFile(self._path, on_disk.size)
+        return self.copy
 
     def finish(self) -> None:
         if isinstance(self.copy, LocalCopy):

@@ -61,6 +61,7 @@ class LocalCopy:
     """
 
     is_durable = True
+    is_foreign = False
     max_bytes: int | None = None
 
     def __init__(
@@ -175,6 +176,9 @@ class LocalCopy:
     @property
     def descriptor(self) -> int:
         return self._file.descriptor
+
+    def stat(self) -> os.stat_result:
+        return os.fstat(self.descriptor)
 
     def settle(self, identity: Identity) -> None:
         """Take *identity* as what the held blocks are of; the file gets the size, and the map loses what lies past it.

@@ -17,6 +17,7 @@ class MemoryCopy:
     """The blocks of a resource in memory: nothing on disk, no record. Its user keeps it below `max_bytes`."""
 
     is_durable = False
+    is_foreign = False
     max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, identity: Identity) -> None:
@@ -29,6 +30,9 @@ class MemoryCopy:
         self.identity = identity
         if identity.size is not None and identity.size != self.blocks.size:
             self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
+
+    def stat(self) -> None:
+        """Return None: there is no data file."""
 
     def draft_record(self) -> RecordDraft:
         return RecordDraft(0, self.blocks.bits, self.identity)

@@ -535,7 +535,7 @@ def test_who_is_overtaken_by_completion_and_invalidation_goes_on(
         f.read(1)
         current = Session.current
 
-        def overtaken(session: Session, wanted: ByteRange) -> Transfer:
+        def overtaken(session: Session, wanted: ByteRange) -> Transfer | None:
             transfer = current(session, wanted)
             monkeypatch.undo()
             f.complete()  # as by other threads, between two lines of this one
