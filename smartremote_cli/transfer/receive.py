@@ -64,7 +64,8 @@ class Receiver:
         start = offset
         since, slow = time.monotonic(), 0
         while stop is None or offset < stop:
-            count = self._read(response, view if stop is None else view[: stop - offset])
+            count, waited = self._read(response, view if stop is None else view[: stop - offset])
+            since += waited  # the limiter's doing, not the server's
             if not count:
                 break
             if self._state.is_leaving and not self._state.stopping:
@@ -77,7 +78,7 @@ class Receiver:
                 return True
             slow += count
             now = time.monotonic()
-            if self._limiter is None and now - since > 2 * self._timeout:
+            if now - since > 2 * self._timeout:
                 if slow < SLOWEST * (now - since):
                     why = f"only {slow} bytes in {now - since:.0f} s"
                     raise AttemptFailed(self._name, why, stalled=True)
@@ -101,12 +102,14 @@ class Receiver:
             view = self._own.view = memoryview(bytearray(size))
         return view
 
-    def _read(self, response: Response, view: memoryview) -> int:
+    def _read(self, response: Response, view: memoryview) -> tuple[int, float]:
+        """Read some of the body into *view*; return how many bytes, and how many seconds the limiter waited then."""
         if self._limiter is None:
-            return response.read_into(view)
+            return response.read_into(view), 0.0
         count = response.read_into(view[: self._limiter.share])
+        since = time.monotonic()
         self._limiter.take(count, lambda: self._state.is_leaving)
-        return count
+        return count, time.monotonic() - since
 
     def _place(
         self, claim: Claim, offset: int, data: memoryview, stop: int | None, *, overrules: bool
