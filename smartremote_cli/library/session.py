@@ -1,54 +1,38 @@
-"""Session: the one driver. The transfers of one resource, one after another, into one copy.
+"""Session: the one driver. One resource read, streamed, completed and checked, over one transfer after another.
 
-A transfer begins when something is wanted, and another one after it has failed, or when the resource has changed
-and may be started over. What each has learnt stays: the copy, the size, the digests that the server announced, the
-streams that tell what to read ahead. Once every block is here and compared there is no transfer any more, and the
-copy alone is read.
+Once every block is here and compared there is no transfer any more, and the copy alone is read.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from ..core.blocks import MAX_SIZE
 from ..core.ranges import ByteRange
-from ..errors import ClosedError, NotCachedError, PastEndError, RemoteChangedError
-from ..events import Listener, Notice, Snapshot, ignore
-from ..protocol.identity import Identity
-from ..store.copies import Copy, Opened
+from ..errors import NotCachedError
+from ..events import Listener, Snapshot, ignore
+from ..store.copies import Copy
 from ..store.destinations import Destination
 from ..transfer.transfer import Transfer
 from ..transport.remote import Remote
-from ..transport.response import Response
-from ..transport.transport import Transport
-from .backpressure import Backpressure
-from .checks import Checks, refusal
+from .checks import refusal
 from .checksum import Checksum
 from .completion import Completion
 from .options import DownloadOptions
 from .reads import Reads
+from .transfers import Transfers
 
 EVERYTHING = ByteRange(0, MAX_SIZE)
 FIRST_BYTE = ByteRange(0, 1)
 
-# How often to start over because the resource changed. One that changes three times during one download is being
-# written all the time: the user should hear of it.
-MAX_RESTARTS = 2
 # How long threads whose last bytes are here may take to say that they are done. Judgement: they are a few lines of
 # code away from it, and who closes a file does not notice a third of a second.
 LAST_CLAIMS_SECONDS = 0.3
 
-T = TypeVar("T")
 
-
-class Session:
-    """Thread-safe. `lock` guards all fields, and is never held while waiting for bytes.
-
-    Locks are taken in this order: `finishing`, `_turn`, `lock`, then the transfer's own.
-    """
+class Session(Transfers):
+    """What `Download`, `Reader` and `OpenFile` are views of. Thread-safe, as `Transfers` says."""
 
     def __init__(
         self,
@@ -58,148 +42,17 @@ class Session:
         listener: Listener = ignore,
     ) -> None:
         """Read *remote* into *destination*."""
-        self.remote = remote
-        self.destination = destination
-        self.options = options or DownloadOptions()
-        self.tell = listener
-        self.copy: Copy | None = None
-        self.size: int | None = None
-        self.stated: int | None = None  # by the caller, or told to it
-        self.whole = False  # every block is here and compared: the copy alone is read
-        self.finished = False  # and the record is gone
-        self.closed = False
-        self.is_exposed = False  # bytes were handed to a reader: they must not change any more
-        self.has_fetched = False  # not all of it was here when it was opened
-        self.last_transfer: Transfer | None = None  # the latest, also when it is over
-        self.checks = Checks(self.options.checksum)
-        self._restarts = 0
-        self._begin_process()
+        super().__init__(remote, destination, options or DownloadOptions(), listener)
 
     def _begin_process(self) -> None:
-        self.lock = threading.RLock()
-        self.finishing = threading.RLock()  # one thread at a time writes or removes the record
-        self._turn = threading.RLock()  # one thread at a time ends a transfer and begins the next
-        self.transfer: Transfer | None = None
+        super()._begin_process()
         self.reads = Reads(self)
-        self.backpressure: Backpressure | None = None
-        if self.destination.max_bytes is not None:
-            self.backpressure = Backpressure(
-                self.options.limiter, lambda: self.reads.demand, lambda: self.transfer
-            )
 
-    def after_fork_in_child(self, transport: Transport) -> None:
-        """Go on in a child process, on the same copy, over *transport*: threads and connections are the parent's."""
-        self.remote = self.remote.over(transport)
-        self._begin_process()
-        self.destination.after_fork_in_child()
+    def demand(self) -> tuple[ByteRange, ...]:
+        return self.reads.demand
 
-    # Transfers
-
-    def check_open(self) -> None:
-        if self.closed:
-            raise ClosedError(self.remote.name, "I/O operation on closed file")
-
-    def uses(self, part: Copy | Transfer) -> bool:
-        """Return whether *part* is still this one's own; another thread may have had it replaced meanwhile."""
-        with self.lock:
-            self.check_open()
-            return part is self.copy or part is self.transfer
-
-    def attempt(self, wanted: ByteRange, work: Callable[[Transfer], T]) -> T | None:
-        """Return what *work* returns for the transfer under way, or for a new one that asks for *wanted* first.
-
-        None: look again. Every block is here, another thread has had the transfer replaced, or it starts over.
-        """
-        transfer = self.current(wanted)
-        if transfer is None:
-            return None
-        try:
-            with self._learning(transfer):
-                return work(transfer)
-        except ClosedError:
-            if self.uses(transfer):
-                raise
-        except RemoteChangedError as error:
-            if not self._starts_over(transfer, error):
-                raise
-        return None
-
-    def current(self, wanted: ByteRange) -> Transfer | None:
-        """Return the transfer under way, else a new one that asks for *wanted* first; None when every block is here."""
-        return self._current(wanted.start, len(wanted))
-
-    def _current(self, offset: int, length: int | None) -> Transfer | None:
-        with self.lock:
-            self.check_open()
-            if self.whole or (self.transfer is not None and not self.transfer.is_over):
-                return self.transfer
-        with self._turn:
-            with self.lock:
-                self.check_open()
-                failed = self.transfer
-                if self.whole or (failed is not None and not failed.is_over):
-                    return failed
-            if failed is not None:
-                failed.stop()  # its last threads go before another begins on the same copy
-            with self.lock:
-                self.check_open()
-                if failed is not None:
-                    self.checks.note_announced(failed)
-                self.transfer = self.last_transfer = self._begin(offset, length)
-                return self.transfer
-
-    def _begin(self, offset: int, length: int | None) -> Transfer:
-        first, condition = self.destination.first(offset, length)
+    def end_streams(self) -> None:
         self.reads.end()
-        limiter = self.backpressure or self.options.limiter
-        return Transfer(self.remote, self._open, first, self.options.policy, self.tell, limiter, condition)
-
-    def _open(self, identity: Identity, response: Response) -> Opened:
-        opened = self.destination.open(identity, response)
-        with self.lock:
-            closed = self.closed
-            self.has_fetched |= not opened.copy.blocks.is_complete
-        if closed:  # while that went on: nothing else will close the copy
-            self.destination.close()
-            raise ClosedError(self.remote.name, "I/O operation on closed file")
-        return opened
-
-    @contextlib.contextmanager
-    def _learning(self, transfer: Transfer) -> Iterator[None]:
-        """Take note of the copy, and of a size, also where it comes as an error."""
-        try:
-            yield
-        except PastEndError as error:
-            self.note_size(error.size)
-            raise
-        finally:
-            if transfer.identity is not None:
-                with self.lock:
-                    if self.transfer is transfer:
-                        self.copy = transfer.copy
-
-    def _starts_over(self, transfer: Transfer, error: RemoteChangedError) -> bool:
-        """Drop what is held, and have the next transfer fetch the new version; False where that must not be.
-
-        It must not once bytes, or the size, were handed out: a reader would get a mixture of two versions.
-        """
-        with self._turn:
-            with self.lock:
-                self.check_open()
-                if self.transfer is not transfer:
-                    return True
-                handed_out = self.is_exposed or self.stated is not None
-                if not self.options.restart_on_change or handed_out or self._restarts >= MAX_RESTARTS:
-                    return False
-                self._restarts += 1
-            self.tell(Notice(f"{error}: starting over"))
-            transfer.stop()
-            transfer.outlast()
-            self.destination.give_up_held()
-            with self.lock:
-                self.transfer = self.copy = self.size = None
-                self.checks.forget_announced()
-        return True
 
     # What is known
 
@@ -277,16 +130,6 @@ class Session:
         with self.lock:
             self.stated = size
         return size
-
-    def note_size(self, size: int | None) -> int:
-        """Take note of the resource's size, which must be what was stated."""
-        with self.lock:
-            if size is None:
-                raise RemoteChangedError(self.remote.name, "the server never says how large it is")
-            if self.stated is not None and size != self.stated:
-                raise RemoteChangedError(self.remote.name, f"has {size} bytes, not {self.stated}")
-            self.size = size
-            return size
 
     # Faces of the other files
 
@@ -408,7 +251,7 @@ class Session:
         """Forget the blocks that *damaged* touches; a complete file gets its record back first."""
         self.settle_if_held()
         with self.finishing, self.lock:  # also over the disk: nothing may be read that is being forgotten
-            self.reads.end()
+            self.end_streams()
             self.reopen()
             transfer = self.transfer
             if transfer is not None and not transfer.is_over and transfer.forget(damaged):
