@@ -63,13 +63,19 @@ class Backpressure(Limiter):
                 self._pins.remove(wanted)
 
     def let_go(self, transfer: Transfer) -> None:
-        """Drop what is held beyond the bound, save what somebody waits for or reads ahead."""
+        """Drop what is held beyond the bound, save what somebody waits for or reads ahead.
+
+        Not what a server without ranges has sent ahead: it waits at the bound, and would send it all again.
+        """
         if not is_full(transfer):
+            return
+        runs = list(transfer.copy.blocks.present())
+        if transfer.is_ahead:  # looked up after *runs*: what comes from here on is not in them
             return
         with self._lock:
             pins = list(self._pins)
         kept = [ByteRange(want.start // BLOCK * BLOCK, want.stop) for want in (*pins, *self._demand())]
-        for run in list(transfer.copy.blocks.present()):
+        for run in runs:
             parts = [run]
             for part in kept:
                 parts = [left for piece in parts for left in piece.minus(part)]
