@@ -18,7 +18,6 @@ from ..transfer.transfer import Transfer
 from ..transport.remote import Remote
 from .checks import refusal
 from .checksum import Checksum
-from .completion import Completion
 from .options import DownloadOptions
 from .reads import Reads
 from .transfers import Transfers
@@ -145,6 +144,8 @@ class Session(Transfers):
         self, connections: int | None = None, listener: Callable[[Snapshot], None] | None = None
     ) -> None:
         """Fetch all that is missing, check it, and make it durable."""
+        from .completion import Completion  # here, for `cat` never comes by and starts sooner without
+
         Completion(self, connections, listener).run()
 
     def pinned(self, wanted: ByteRange) -> contextlib.AbstractContextManager[None]:

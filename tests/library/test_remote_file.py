@@ -527,7 +527,7 @@ def test_invalidated_blocks_are_fetched_again_when_read(tmp_path: Path, kind: st
             assert set(blocks_sent(server)) == {MIB // BLOCK}
 
 
-@pytest.mark.parametrize("ask", ["read", "complete", "blocks", "invalidate", "size"])
+@pytest.mark.parametrize("ask", ["read", "complete"])
 def test_who_is_overtaken_by_completion_and_invalidation_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
 ) -> None:
@@ -544,15 +544,8 @@ def test_who_is_overtaken_by_completion_and_invalidation_goes_on(
             return transfer
 
         monkeypatch.setattr(Session, "current", overtaken)
-        match ask:
-            case "read":
-                assert f.read_at(2 * MIB, 10) == DATA[2 * MIB :][:10]
-            case "blocks":
-                assert f.blocks.held
-            case "invalidate":
-                f.invalidate(MIB, 1)
-            case "size":
-                assert f.size == SIZE
+        if ask == "read":
+            assert f.read_at(2 * MIB, 10) == DATA[2 * MIB :][:10]
         f.complete()
         assert path.read_bytes() == DATA and not os.path.exists(f"{path}.part")
 
