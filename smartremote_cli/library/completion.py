@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 EVERYTHING = ByteRange(0, MAX_SIZE)
-# How often a listener hears of progress: as often as a display that people watch is worth redrawing.
+# How often a listener hears of progress. Judgement: fast enough for a display that people watch, and 5 calls a second
+# cost nothing.
 LISTENER_INTERVAL_SECONDS = 0.2
 CELLS = 64
 
@@ -114,11 +115,10 @@ class Completion:
                 self._refuse(checksum, ", also when fetched again")
         return expected
 
-    def _refuse(self, wrong: Checksum, more: str = "") -> None:
-        error = refusal(self._session, wrong, more)
-        if not self._session.destination.is_named:
-            self._session.distrust()
-        raise error
+    def _refuse(self, wrong: Checksum, more: str = "") -> NoReturn:
+        if self._session.destination.is_named:
+            raise refusal(self._session, wrong, more)
+        self._session.refuse(wrong, more)
 
     def _pending(self, transfer: Transfer | None) -> tuple[Checksum, ...]:
         with self._session.lock:

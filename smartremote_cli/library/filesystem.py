@@ -1,4 +1,4 @@
-"""SmartRemoteFileSystem: any URL for whoever reads through fsspec: pandas, pyarrow, Dask, Ray.
+"""SmartRemoteFileSystem: any URL for programs that read through fsspec: pandas, pyarrow, Dask, Ray.
 
     fsspec.open("smartremote::https://example.com/table.parquet")
     fsspec.filesystem("smartremote").cat_file("https://example.com/disk.iso", 32768, 34816)

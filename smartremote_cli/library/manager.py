@@ -1,4 +1,4 @@
-"""DownloadManager: open files that share connections, a folder, and one thread for what is done while nobody reads."""
+"""DownloadManager: open files that share connections, a folder, and one thread that works between reads."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class DownloadManager:
         file. A forward seek of up to *max_data_jump* bytes reads on. *tmp_dir* is where `open` puts data files,
         by default the per-user cache folder, which is kept below its limit. *client* stays the caller's to
         close; in a forked process it cannot be used. *logger* is told of retries and notices. With
-        *idle_download*, what is missing of files that were read is fetched while nobody reads. *options* say how
+        *idle_download*, what is missing of files that were read is fetched between reads. *options* say how
         to talk to servers. Connections that were not used for *idle_timeout* seconds are closed. All files
         together receive up to *limit_rate* bytes per second. With *offline* only what is held already is read, and
         no server is asked: `NotCachedError` for the rest.
@@ -88,7 +88,7 @@ class DownloadManager:
         self._connections = max_concurrent
         self._readers = min(max_readers_per_file, max_concurrent)
         self._jump = max_data_jump
-        self._limit_rate = limit_rate
+        self._limiter = None if limit_rate is None else Limiter(limit_rate)
         self._offline = offline
         self._folder = None if tmp_dir is None else os.fspath(tmp_dir)
         self._client = client
@@ -103,9 +103,8 @@ class DownloadManager:
         _managers.add(self)
 
     def _begin_process(self) -> None:
-        # Reentrant, for a RemoteFile that nobody closed may be collected at any moment.
+        # Reentrant, because the garbage collector may close a forgotten RemoteFile at any moment.
         self._lock = threading.RLock()  # guards _entries, _handles and _closed; not held over disk or network
-        self._limiter = None if self._limit_rate is None else Limiter(self._limit_rate)
         self._transport = Transport(self._options, self._client, self._connections, self._idle_timeout)
         self._filler = BackgroundFiller(self, self._idle_timeout / _PRUNES_PER_TIMEOUT)
 
@@ -200,8 +199,8 @@ class DownloadManager:
             files = [entry.file for entry in self._entries.values() if entry.file is not None]
         try:
             pauses = [pause for file in files if not self._closed and (pause := file.fill()) is not None]
-        except Exception:  # a defect: nobody is waiting whom it could be raised to
-            self._logger.exception("smartremote: a defect while filling what nobody reads")
+        except Exception:  # a defect: no caller is waiting for it
+            self._logger.exception("smartremote: a defect while filling between reads")
             return None
         return min(pauses, default=None)
 
@@ -283,6 +282,8 @@ class DownloadManager:
     def _after_fork_in_child(self) -> None:
         """Go on in a child process: threads and connections are the parent's."""
         self._begin_process()
+        if self._limiter is not None:
+            self._limiter.after_fork_in_child()
         if self._client is not None:  # its connections are in use by the parent: two would read one stream
             self._transport.close()
         for entry in self._entries.values():

@@ -27,14 +27,14 @@ from .completion import CELLS, finish_unasked
 from .options import DownloadOptions
 from .session import EVERYTHING, FIRST_BYTE, Session
 
-# Idle filling. Begin when nothing was read for this long: a program that reads on does so sooner, and one that thinks
-# has the link to itself.
+# Idle filling begins when nothing was read for this long. Judgement: a program that reads on does so sooner, and its
+# reads find the link free.
 IDLE_AFTER_SECONDS = 0.3
-# How much to ask for at a time: a second or so of an ordinary link, after which another file has its turn.
+# How much to fill of a file before another one has its turn. Judgement: about a second of a 64 Mbit/s link.
 IDLE_PIECE_BYTES = 8 * 1024 * 1024
-# Give another file its turn after this long without a byte.
+# Give another file its turn after this long without a byte. Judgement: longer than an ordinary answer takes.
 TURN_SECONDS = 2.0
-# How long to rest after an error, doubled each time: a dead server is asked 12 times an hour, not thousands of times.
+# How long to rest after an error, doubled each time: in the end a dead server is asked 12 times an hour.
 MIN_REST_SECONDS, MAX_REST_SECONDS = 1.0, 300.0
 # How often the filler looks whether a reader came.
 POLL_INTERVAL_SECONDS = 0.2
@@ -75,7 +75,7 @@ class OpenFile:
             self._session.checks.demand(checksum)
 
     def stream_digest(self) -> StreamDigest:
-        """Return digests for one who reads in order."""
+        """Return digests for one reader, who may read in order."""
         return StreamDigest(self._session)
 
     @property

@@ -1,4 +1,4 @@
-"""DownloadOptions: how one resource is to be read. A value: whoever opens a resource says it once."""
+"""DownloadOptions: how one resource is to be read. A value, given once when it is opened."""
 
 from __future__ import annotations
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 # Shares of a bounded copy: a reader in order may fill half of it, and each of several readers an eighth.
 _SHARES_IN_ORDER, _SHARES = 2, 8
-# How many bytes a stream hands on at a time. curl reads 100 KiB to 512 KiB at a time (CURLOPT_BUFFERSIZE): more costs
-# memory and the first byte's delay, less costs a turn of the locks for every piece.
+# How many bytes a stream hands on at a time. Judgement: more delays the first byte on a slow link, less costs a turn
+# of the locks for every piece; a pipe takes 64 KiB at a time anyway (pipe(7)).
 PIECE_BYTES = 256 * 1024
-# How often a reader that waits looks whether its file was closed: what close(2) on another thread may take.
+# How often a reader that waits looks whether its file was closed meanwhile. Judgement: who closes a file that another
+# thread reads expects an end soon, not at once.
 POLL_INTERVAL_SECONDS = 0.2
 
 
@@ -54,7 +55,7 @@ class Reads:
                 return None
             if not session.whole:
                 transfer = session.transfer
-                if transfer is None or transfer.is_over or not transfer.try_expose(wanted):
+                if transfer is None or not transfer.try_expose(wanted):
                     return None
                 self._read_ahead(transfer, wanted)
             session.is_exposed = True
@@ -117,10 +118,10 @@ class Reads:
         return data if len(data) >= stop - wanted.start else None
 
     def _may_expose(self, transfer: Transfer) -> bool:
-        """Note that bytes are handed out; False where *transfer* is being replaced, maybe by another version."""
+        """Note that bytes are handed out; False where *transfer* was replaced, maybe by another version's."""
         session = self._session
         with session.lock:
-            if session.transfer is not transfer or transfer.is_over:
+            if session.transfer is not transfer:
                 return False
             session.is_exposed = True
             return True

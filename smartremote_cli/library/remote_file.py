@@ -19,7 +19,8 @@ from .open_file import OpenFile
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_PEEK = 8 * 1024
+# How many bytes `readline` looks at at a time: what io.DEFAULT_BUFFER_SIZE is, a long line or a few short ones.
+_PEEK_BYTES = 8 * 1024
 
 
 class RemoteFile(io.RawIOBase):
@@ -141,7 +142,9 @@ class RemoteFile(io.RawIOBase):
         """
         opened = self._open()
         with self._lock:
-            return opened.read_at(self._position, min(_PEEK, BLOCK - self._position % BLOCK), self._is_closed)
+            return opened.read_at(
+                self._position, min(_PEEK_BYTES, BLOCK - self._position % BLOCK), self._is_closed
+            )
 
     def readline(self, size: SupportsIndex | None = -1, /) -> bytes:
         """Return the next bytes up to and with a newline, at most *size* of them; what is left at the end."""

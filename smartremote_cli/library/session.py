@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from ..core.blocks import MAX_SIZE
 from ..core.ranges import ByteRange
-from ..errors import NotCachedError
+from ..errors import NotCachedError, SmartRemoteError
 from ..events import Listener, Snapshot, ignore
 from ..store.copies import Copy
 from ..store.destinations import Destination
@@ -25,8 +26,8 @@ from .transfers import Transfers
 EVERYTHING = ByteRange(0, MAX_SIZE)
 FIRST_BYTE = ByteRange(0, 1)
 
-# How long threads whose last bytes are here may take to say that they are done. Judgement: they are a few lines of
-# code away from it, and who closes a file does not notice a third of a second.
+# How long to wait for threads whose last bytes are here to say that they are done. Judgement: they are a few lines of
+# code away from it, and a third of a second is not noticed by the caller who closes a file.
 LAST_CLAIMS_SECONDS = 0.3
 
 
@@ -170,10 +171,13 @@ class Session(Transfers):
         with self.lock:
             self.checks.note_agreed(found)
 
-    def refuse(self, wrong: Checksum) -> None:
+    def refuse(self, wrong: Checksum, more: str = "") -> NoReturn:
         """Raise the error for a resource whose digest is *wrong*. What is held of it is not trusted any more."""
-        error = refusal(self, wrong)
-        self.distrust()
+        error = refusal(self, wrong, more)
+        try:
+            self.distrust()
+        except SmartRemoteError as trouble:  # a full disk, or closed meanwhile: the digest is what matters
+            raise error from trouble
         raise error
 
     def distrust(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ..core.ranges import ByteRange
-from ..errors import ClosedError, PastEndError, RemoteChangedError
+from ..errors import ClosedError, PastEndError, RemoteChangedError, SmartRemoteError
 from ..events import Listener, Notice
 from ..protocol.identity import Identity
 from ..store.copies import Copy, Opened
@@ -60,6 +60,7 @@ class Transfers:
         self.last_transfer: Transfer | None = None  # the latest, also when it is over
         self.checks = Checks(self.options.checksum)
         self._restarts = 0
+        self._said: Transfer | None = None  # whose change of the resource a caller has been told of
         self._begin_process()
 
     def _begin_process(self) -> None:
@@ -103,6 +104,7 @@ class Transfers:
                 raise
         except RemoteChangedError as error:
             if not self._starts_over(transfer, error):
+                self._said = transfer
                 raise
         return None
 
@@ -122,13 +124,28 @@ class Transfers:
                 if self.whole or (failed is not None and not failed.is_over):
                     return failed
             if failed is not None:
+                self._say_change(failed)
                 failed.stop()  # its last threads go before another begins on the same copy
             with self.lock:
                 self.check_open()
-                if failed is not None:
+                if failed is not None and self.transfer is failed:
                     self.checks.note_announced(failed)
                 self.transfer = self.last_transfer = self._begin(offset, length)
                 return self.transfer
+
+    def _say_change(self, failed: Transfer) -> None:
+        """Raise what ended *failed* where that was a change of the resource, and no caller was waiting to hear of it.
+
+        After other trouble the next transfer goes on; after a change it might bring another version's bytes.
+        """
+        try:
+            failed.ensure()
+        except RemoteChangedError as error:
+            if failed is not self._said and not self._starts_over(failed, error):
+                self._said = failed
+                raise
+        except SmartRemoteError:
+            pass
 
     def _begin(self, offset: int, length: int | None) -> Transfer:
         first, condition = self.destination.first(offset, length)
@@ -174,12 +191,12 @@ class Transfers:
                 if not self.options.restart_on_change or handed_out or self._restarts >= MAX_RESTARTS:
                     return False
                 self._restarts += 1
+                self.transfer = self.copy = self.size = None  # from now on nothing of it is read
             self.tell(Notice(f"{error}: starting over"))
             transfer.stop()
             transfer.outlast()
             self.destination.give_up_held()
             with self.lock:
-                self.transfer = self.copy = self.size = None
                 self.checks.forget_announced()
         return True
 
