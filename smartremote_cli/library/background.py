@@ -1,7 +1,8 @@
-"""BackgroundFiller: the one thread of a manager, for what is done while nobody reads.
+"""BackgroundFiller: the one thread of a manager, for what is done between reads.
 
 It fills the gaps of open files, a piece of each in turn, and closes connections that were not used for long. It
-holds the manager weakly, so that one that was forgotten can be collected, and sleeps while there is nothing to do.
+holds the manager weakly, so that a manager that was forgotten can be collected, and sleeps while there is nothing
+to do.
 """
 
 from __future__ import annotations
@@ -12,25 +13,26 @@ from typing import Protocol
 
 from ..threads import start
 
-# After a read, look for something to fill no sooner than this many seconds later.
-LOOK = 0.3
+# How long to wait after a read before looking for something to fill. Reads that follow each other wake the thread
+# once and not every time; as long as a file waits for its readers anyway.
+WAKE_DELAY_SECONDS = 0.3
 
 
 class Host(Protocol):
-    """What the idler does its work for."""
+    """What the filler does its work for."""
 
     def fill_step(self) -> float | None:
-        """Do a piece of it; return in how many seconds there may be more, None for only after another `wake`."""
+        """Fill a piece; return in how many seconds there may be more, None for only after another `wake`."""
 
     def prune(self) -> None:
         """Close connections that were not used for long."""
 
 
 class BackgroundFiller:
-    """A thread that starts with the first `wake`, and ends with `stop` or with its host. *every* is in seconds."""
+    """A thread that starts with the first `wake`, and ends with `stop` or with its host."""
 
     def __init__(self, host: Host, every: float) -> None:
-        """Prune every so many seconds."""
+        """Prune the connections of *host* once in *every* seconds."""
         self._host = weakref.ref(host, lambda _: self.stop())
         self._every = every
         self._awake = threading.Event()
@@ -64,7 +66,7 @@ class BackgroundFiller:
         while not self._stopping.is_set():
             self._awake.wait(self._every if pause is None else min(pause, self._every))
             self._awake.clear()
-            if pause is None and self._stopping.wait(LOOK):
+            if pause is None and self._stopping.wait(WAKE_DELAY_SECONDS):
                 return
             if self._stopping.is_set():
                 return

@@ -1,4 +1,4 @@
-"""SmartRemoteFileSystem: any URL for whoever reads through fsspec: pandas, pyarrow, Dask, Ray.
+"""SmartRemoteFileSystem: any URL for programs that read through fsspec: pandas, pyarrow, Dask, Ray.
 
     fsspec.open("smartremote::https://example.com/table.parquet")
     fsspec.filesystem("smartremote").cat_file("https://example.com/disk.iso", 32768, 34816)
@@ -46,6 +46,8 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         user: tuple[str, str] | None = None,
         timeout: float = 30.0,
         idle_download: bool = False,
+        limit_rate: int | None = None,
+        offline: bool = False,
         fo: str | None = None,
         target_protocol: str | None = None,
         target_options: Mapping[str, Any] | None = None,
@@ -60,6 +62,8 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         self._tmp_dir = tmp_dir
         self._max_concurrent = max_concurrent
         self._idle_download = idle_download
+        self._limit_rate = limit_rate
+        self._offline = offline
         sent = tuple((headers or {}).items())
         self._options = Options(
             headers=sent, user=None if user is None else (user[0], user[1]), timeout=timeout
@@ -77,7 +81,14 @@ class SmartRemoteFileSystem(ChainedFileSystem):
     @property
     def manager(self) -> DownloadManager:
         """The manager that all file systems with these options share."""
-        key = (self._tmp_dir, self._max_concurrent, self._idle_download, self._options)
+        key = (
+            self._tmp_dir,
+            self._max_concurrent,
+            self._idle_download,
+            self._limit_rate,
+            self._offline,
+            self._options,
+        )
         with _lock:
             if key not in _managers:
                 _managers[key] = DownloadManager(
@@ -85,14 +96,26 @@ class SmartRemoteFileSystem(ChainedFileSystem):
                     tmp_dir=self._tmp_dir,
                     idle_download=self._idle_download,
                     options=self._options,
+                    limit_rate=self._limit_rate,
+                    offline=self._offline,
                 )
             return _managers[key]
 
-    def _open(self, path: str, mode: str = "rb", size: int | None = None, **_: Any) -> RemoteFile:
-        """Return *path* as a file; its first read asks whether what is cached of it still holds."""
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        size: int | None = None,
+        checksum: str | None = None,
+        **_: Any,
+    ) -> RemoteFile:
+        """Return *path* as a file; its first read asks whether what is cached of it still holds.
+
+        *checksum* is as for `DownloadManager.open`.
+        """
         if mode != "rb":
             raise NotImplementedError("smartremote only reads: mode 'rb', or 'rt'")
-        file = self.manager.open(self._url(path))
+        file = self.manager.open(self._url(path), checksum)
         file.warns_when_forgotten = False
         if size is not None:
             file.set_size(size)

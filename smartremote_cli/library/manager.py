@@ -1,4 +1,4 @@
-"""DownloadManager: open files that share connections, a folder, and one thread for what is done while nobody reads."""
+"""DownloadManager: open files that share connections, a folder, and one thread that works between reads."""
 
 from __future__ import annotations
 
@@ -18,24 +18,29 @@ from ..events import Event, Notice, Retrying
 from ..store.cache import Cache, default_folder, parse_limit
 from ..store.destinations import CacheDestination, Destination, MemoryDestination
 from ..store.file_destination import FileDestination
+from ..transfer.state import Policy
+from ..transport.limiter import Limiter
 from ..transport.remote import Remote
 from ..transport.transport import IDLE_SECONDS, Options, Transport
 from .background import BackgroundFiller
+from .checksum import Checksum
 from .open_file import OpenFile
+from .options import DownloadOptions
 from .remote_file import RemoteFile
 
 if TYPE_CHECKING:
     import httpx
 
-# How often to look for connections to close, in shares of the time after which they are.
-_PRUNES = 10
-_LAST_WORD = 5.0
+# How often to look for connections to close, as a share of the time after which they are: late by a tenth at most.
+_PRUNES_PER_TIMEOUT = 10
+# How long closing waits for the background filler. It ends within its poll interval, unless it is hashing or syncing.
+SHUTDOWN_TIMEOUT_SECONDS = 5.0
 
 _managers: weakref.WeakSet[DownloadManager] = weakref.WeakSet()
 
 
 @dataclass(eq=False)
-class _Entry:
+class SharedFile:
     """A file and how many `RemoteFile`s read it; *file* is None until it is opened."""
 
     opening: threading.RLock = field(default_factory=threading.RLock)  # guards file while it opens and closes
@@ -62,6 +67,8 @@ class DownloadManager:
         *,
         options: Options | None = None,
         idle_timeout: float = IDLE_SECONDS,
+        limit_rate: int | None = None,
+        offline: bool = False,
     ) -> None:
         """Prepare; nothing is asked before something is read.
 
@@ -69,31 +76,37 @@ class DownloadManager:
         file. A forward seek of up to *max_data_jump* bytes reads on. *tmp_dir* is where `open` puts data files,
         by default the per-user cache folder, which is kept below its limit. *client* stays the caller's to
         close; in a forked process it cannot be used. *logger* is told of retries and notices. With
-        *idle_download*, what is missing of files that were read is fetched while nobody reads. *options* say how
-        to talk to servers. Connections that were not used for *idle_timeout* seconds are closed.
+        *idle_download*, what is missing of files that were read is fetched between reads. *options* say how
+        to talk to servers. Connections that were not used for *idle_timeout* seconds are closed. All files
+        together receive up to *limit_rate* bytes per second. With *offline* only what is held already is read, and
+        no server is asked: `NotCachedError` for the rest.
         """
         if max_concurrent < 1 or max_readers_per_file < 1 or max_data_jump < 0 or idle_timeout <= 0:
             raise ValueError("connections and readers are at least 1, and a jump is not negative")
+        if limit_rate is not None and limit_rate <= 0:
+            raise ValueError("a rate is more than 0 bytes per second")
         self._connections = max_concurrent
         self._readers = min(max_readers_per_file, max_concurrent)
         self._jump = max_data_jump
+        self._limiter = None if limit_rate is None else Limiter(limit_rate)
+        self._offline = offline
         self._folder = None if tmp_dir is None else os.fspath(tmp_dir)
         self._client = client
         self._options = options
         self._logger = logger or logging.getLogger("smartremote")
         self._idle_download = idle_download
         self._idle_timeout = idle_timeout
-        self._entries: dict[tuple[str, str | None], _Entry] = {}
+        self._entries: dict[tuple[str, str | None], SharedFile] = {}
         self._handles: weakref.WeakSet[RemoteFile] = weakref.WeakSet()
         self._closed = False
         self._begin_process()
         _managers.add(self)
 
     def _begin_process(self) -> None:
-        # Reentrant, for a RemoteFile that nobody closed may be collected at any moment.
+        # Reentrant, because the garbage collector may close a forgotten RemoteFile at any moment.
         self._lock = threading.RLock()  # guards _entries, _handles and _closed; not held over disk or network
         self._transport = Transport(self._options, self._client, self._connections, self._idle_timeout)
-        self._filler = BackgroundFiller(self, self._idle_timeout / _PRUNES)
+        self._filler = BackgroundFiller(self, self._idle_timeout / _PRUNES_PER_TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
@@ -107,35 +120,60 @@ class DownloadManager:
         if hasattr(self, "_filler") and not sys.is_finalizing():  # else its threads stand still already
             self.close()
 
-    def open(self, url: str) -> RemoteFile:
+    def open(self, url: str, checksum: str | None = None) -> RemoteFile:
         """Return *url* as a file whose blocks are kept in `tmp_dir` under a name of its own.
 
-        Nothing is asked before the first read. Raises `UsageError` for what is no http URL.
+        *checksum* is what the whole must have, as ``sha256:HEX``: `ChecksumError` where `complete`, or reads in order
+        to the end, find another. Nothing is asked before the first read. Raises `UsageError` for what is no http
+        URL, or no checksum.
         """
         remote = Remote(url, self._transport)
         return self._open(
-            (remote.url, None), remote, lambda: CacheDestination(self._cache(), remote.url, remote.name)
+            (remote.url, None),
+            remote,
+            lambda: CacheDestination(self._cache(), remote.url, remote.name),
+            self._file_options(checksum),
         )
 
-    def open_to(self, url: str, path: str | os.PathLike[str]) -> RemoteFile:
+    def open_to(
+        self, url: str, path: str | os.PathLike[str], checksum: str | None = None, on_change: str = "fail"
+    ) -> RemoteFile:
         """Return *url* as a file whose blocks are kept in *path*, with the record beside it.
 
-        A partial file is gone on with; a complete one is compared with the server's at the first read. Raises
-        `LocalError`, `BusyError` when another process works on it, `DamagedError` for an unreadable record.
+        A partial file is gone on with; a complete one is compared with the server's at the first read. *checksum* is
+        as for `open`. Where the resource has changed, *on_change* is "fail", or "restart", which drops what is held as
+        long as nothing of it was read. Raises `LocalError`, `BusyError` when another process works on it,
+        `DamagedError` for an unreadable record.
         """
+        if on_change not in ("fail", "restart"):
+            raise ValueError(f'on_change is "fail" or "restart", not {on_change!r}')
         remote = Remote(url, self._transport)
         where = os.path.abspath(path)
         return self._open(
             (remote.url, where),
             remote,
             lambda: FileDestination(remote.url, remote.name, where, listener=self._tell),
+            self._file_options(checksum, restart_on_change=on_change == "restart"),
         )
 
     def reader_at(self, url: str) -> RemoteFile:
         """Return *url* as a file without a data file or a record: a bounded part of it is kept in memory."""
         remote = Remote(url, self._transport)
         destination = MemoryDestination(remote.name)
-        return self._open((f"memory:{id(destination)}", None), remote, lambda: destination)
+        key = (f"memory:{id(destination)}", None)
+        return self._open(key, remote, lambda: destination, self._file_options(None))
+
+    def _file_options(self, checksum: str | None, *, restart_on_change: bool = False) -> DownloadOptions:
+        expected = None if checksum is None else Checksum.parse(checksum, "checksum")
+        return DownloadOptions(
+            Policy(connections=self._readers, share=False, digest_decides=expected is not None),
+            expected,
+            restart_on_change,
+            limiter=self._limiter,
+            offline=self._offline,
+            streams=self._readers,
+            jump=self._jump,
+        )
 
     def close(self) -> None:
         """Close every file, thread and connection of this manager. Files that are being read end in `ClosedError`."""
@@ -151,7 +189,7 @@ class DownloadManager:
                 if entry.file is not None:
                     entry.file.close()
         self._transport.close()
-        self._filler.stop(_LAST_WORD)
+        self._filler.stop(SHUTDOWN_TIMEOUT_SECONDS)
 
     def fill_step(self) -> float | None:
         """Have each open file bring a piece of what is missing; return in how many seconds to do so again."""
@@ -161,8 +199,8 @@ class DownloadManager:
             files = [entry.file for entry in self._entries.values() if entry.file is not None]
         try:
             pauses = [pause for file in files if not self._closed and (pause := file.fill()) is not None]
-        except Exception:  # a defect: nobody is waiting whom it could be raised to
-            self._logger.exception("smartremote: a defect while filling what nobody reads")
+        except Exception:  # a defect: no caller is waiting for it
+            self._logger.exception("smartremote: a defect while filling between reads")
             return None
         return min(pauses, default=None)
 
@@ -171,16 +209,22 @@ class DownloadManager:
         self._transport.prune()
 
     def _open(
-        self, key: tuple[str, str | None], remote: Remote, destination: Callable[[], Destination]
+        self,
+        key: tuple[str, str | None],
+        remote: Remote,
+        destination: Callable[[], Destination],
+        options: DownloadOptions,
     ) -> RemoteFile:
         with self._lock:
             self._check_open(remote.name)
-            entry = self._entries.setdefault(key, _Entry())
+            entry = self._entries.setdefault(key, SharedFile())
             entry.uses += 1
         try:
             with entry.opening:
                 if entry.file is None:
-                    entry.file = self._make(remote, destination())
+                    entry.file = self._make(remote, destination(), options)
+                elif options.checksum is not None:
+                    entry.file.expect(options.checksum)
                 opened = entry.file
             with self._lock:
                 if self._closed:
@@ -193,18 +237,17 @@ class DownloadManager:
             raise
         return handle
 
-    def _make(self, remote: Remote, destination: Destination) -> OpenFile:
+    def _make(self, remote: Remote, destination: Destination, options: DownloadOptions) -> OpenFile:
         return OpenFile(
             remote,
             destination,
-            readers=self._readers,
-            jump=self._jump,
+            options,
             connections=self._connections,
             listener=self._tell,
             wake=self._filler.wake,
         )
 
-    def _release(self, key: tuple[str, str | None], entry: _Entry) -> None:
+    def _release(self, key: tuple[str, str | None], entry: SharedFile) -> None:
         with self._lock:
             entry.uses -= 1
             if entry.uses:
@@ -239,6 +282,8 @@ class DownloadManager:
     def _after_fork_in_child(self) -> None:
         """Go on in a child process: threads and connections are the parent's."""
         self._begin_process()
+        if self._limiter is not None:
+            self._limiter.after_fork_in_child()
         if self._client is not None:  # its connections are in use by the parent: two would read one stream
             self._transport.close()
         for entry in self._entries.values():
@@ -258,15 +303,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def open(url: str) -> RemoteFile:
+def open(url: str, checksum: str | None = None) -> RemoteFile:
     """Return *url* as a file, with a manager of its own that closes with the file.
 
-    Blocks are kept in the per-user cache folder and used again. Several files are better opened with one
-    `DownloadManager`, which shares connections among them.
+    *checksum* is as for `DownloadManager.open`. Blocks are kept in the per-user cache folder and used again. Several
+    files are better opened with one `DownloadManager`, which shares connections among them.
     """
     with contextlib.ExitStack() as stack:
         manager = stack.enter_context(DownloadManager())
-        file = manager.open(url)
+        file = manager.open(url, checksum)
         file.on_close(manager.close)
         stack.pop_all()
     return file

@@ -19,7 +19,8 @@ from .open_file import OpenFile
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_PEEK = 8 * 1024
+# How many bytes `readline` looks at at a time: what io.DEFAULT_BUFFER_SIZE is, a long line or a few short ones.
+_PEEK_BYTES = 8 * 1024
 
 
 class RemoteFile(io.RawIOBase):
@@ -39,7 +40,8 @@ class RemoteFile(io.RawIOBase):
         self._release: Callable[[], None] | None = release
         self._owned: Callable[[], None] | None = None
         self._position = 0
-        self._lock = threading.RLock()  # guards _position, through a whole read
+        self._lock = threading.RLock()  # guards _position and _digest, through a whole read
+        self._digest = opened.stream_digest()
 
     def __repr__(self) -> str:
         state = " closed" if self.closed else ""
@@ -96,15 +98,25 @@ class RemoteFile(io.RawIOBase):
         return True
 
     def read(self, size: SupportsIndex | None = -1, /) -> bytes:
-        """Return the next *size* bytes, all up to the end for -1 or None; fewer only where the file ends."""
+        """Return the next *size* bytes, all up to the end for -1 or None; fewer only where the file ends.
+
+        Where all of the file was read in order, the last of these reads raises `ChecksumError` when that is not what
+        the server's digest, or the checksum given to `open`, says. What is held is forgotten then.
+        """
         opened = self._open()
         wanted = -1 if size is None else operator.index(size)
         with self._lock:
             if wanted < 0:
                 wanted = max(0, opened.size - self._position)
             data = opened.read_at(self._position, wanted, self._is_closed)
-            self._position += len(data)
+            self._hand_out(data)
         return data
+
+    def _hand_out(self, data: bytes) -> None:
+        """Move on by *data*; `ChecksumError` instead where a resource that is wrong ends with it."""
+        if self._digest.take(self._position, data):
+            self._digest.verify()
+        self._position += len(data)
 
     def readall(self) -> bytes:
         """Return everything from the position to the end."""
@@ -130,7 +142,9 @@ class RemoteFile(io.RawIOBase):
         """
         opened = self._open()
         with self._lock:
-            return opened.read_at(self._position, min(_PEEK, BLOCK - self._position % BLOCK), self._is_closed)
+            return opened.read_at(
+                self._position, min(_PEEK_BYTES, BLOCK - self._position % BLOCK), self._is_closed
+            )
 
     def readline(self, size: SupportsIndex | None = -1, /) -> bytes:
         """Return the next bytes up to and with a newline, at most *size* of them; what is left at the end."""
@@ -144,7 +158,7 @@ class RemoteFile(io.RawIOBase):
                     left -= len(part)
                 end = part.find(b"\n") + 1
                 parts.append(part[:end] if end else part)
-                self._position += len(parts[-1])
+                self._hand_out(parts[-1])
                 if end or not part:
                     break
         return b"".join(parts)
@@ -155,7 +169,12 @@ class RemoteFile(io.RawIOBase):
         if offset < 0:
             raise ValueError(f"negative offset {offset}")
         wanted = max(0, opened.size - offset) if length < 0 else length
-        return opened.read_at(offset, wanted, self._is_closed)
+        data = opened.read_at(offset, wanted, self._is_closed)
+        if not offset:
+            digest = opened.stream_digest()
+            if digest.take(0, data):
+                digest.verify()
+        return data
 
     def write(self, data: Any, /) -> NoReturn:
         raise io.UnsupportedOperation("not writable")

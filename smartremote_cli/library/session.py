@@ -1,188 +1,193 @@
-"""Session: the transfers of one open file, one after another, into one copy.
+"""Session: the one driver. One resource read, streamed, completed and checked, over one transfer after another.
 
-A transfer begins when something is wanted, and another one after it has failed. What each has learnt stays: the
-copy, the size, the streams that tell what to read ahead. Once every block is here and compared there is no transfer
-any more, and the copy alone is read.
+Once every block is here and compared there is no transfer any more, and the copy alone is read.
 """
 
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
-from ..core.blocks import BLOCK, MAX_SIZE
+from ..core.blocks import MAX_SIZE
 from ..core.ranges import ByteRange
-from ..errors import ClosedError, PastEndError, RemoteChangedError
-from ..events import Listener
-from ..plan.readahead import MAX_AHEAD, Readahead
-from ..protocol.identity import Identity
-from ..store.copies import Copy, Opened
-from ..store.destinations import Destination, MemoryDestination
-from ..transfer.state import Policy
+from ..errors import NotCachedError, SmartRemoteError
+from ..events import Listener, Snapshot, ignore
+from ..store.copies import Copy
+from ..store.destinations import Destination
 from ..transfer.transfer import Transfer
-from ..transport.limiter import Limiter
 from ..transport.remote import Remote
-from ..transport.response import Response
-from ..transport.transport import Transport
+from .checks import refusal
+from .checksum import Checksum
+from .options import DownloadOptions
+from .reads import Reads
+from .transfers import Transfers
 
-# How far a copy in memory reads ahead, in bytes.
-AHEAD_IN_MEMORY = 4 * 1024 * 1024
+EVERYTHING = ByteRange(0, MAX_SIZE)
+FIRST_BYTE = ByteRange(0, 1)
 
-_LAST_CLAIMS = 0.3  # seconds for threads whose last bytes are here to say that they are done
-_LOOK = 0.02  # seconds between looks whether somebody wants more
+# How long to wait for threads whose last bytes are here to say that they are done. Judgement: they are a few lines of
+# code away from it, and a third of a second is not noticed by the caller who closes a file.
+LAST_CLAIMS_SECONDS = 0.3
 
 
-class Session:
-    """Thread-safe. `lock` guards all fields, and is never held while waiting for bytes."""
+class Session(Transfers):
+    """What `Download`, `Reader` and `OpenFile` are views of. Thread-safe, as `Transfers` says."""
 
     def __init__(
-        self, remote: Remote, destination: Destination, policy: Policy, jump: int, listener: Listener
+        self,
+        remote: Remote,
+        destination: Destination,
+        options: DownloadOptions | None = None,
+        listener: Listener = ignore,
     ) -> None:
-        """Read *remote* into *destination*; a forward jump of up to *jump* bytes reads on."""
-        self.remote = remote
-        self.destination = destination
-        self._policy = policy
-        self._jump = jump
-        self._listener = listener
-        self.copy: Copy | None = None
-        self.size: int | None = None
-        self.stated: int | None = None  # by the caller
-        self.whole = False  # every block is here and compared: the copy alone is read
-        self.finished = False  # and the record is gone
-        self.closed = False
-        self._begin_process()
+        """Read *remote* into *destination*."""
+        super().__init__(remote, destination, options or DownloadOptions(), listener)
 
     def _begin_process(self) -> None:
-        self.lock = threading.RLock()
-        self.finishing = threading.Lock()  # one thread at a time writes or removes the record
-        self.transfer: Transfer | None = None
-        most = AHEAD_IN_MEMORY if isinstance(self.destination, MemoryDestination) else MAX_AHEAD
-        self._ahead = Readahead(self._policy.connections, self._jump, most)
+        super()._begin_process()
+        self.reads = Reads(self)
 
-    def after_fork_in_child(self, transport: Transport) -> None:
-        """Go on in a child process, on the same copy, over *transport*: threads and connections are the parent's."""
-        self.remote = self.remote.over(transport)
-        self._begin_process()
-        self.destination.after_fork_in_child()
+    def demand(self) -> tuple[ByteRange, ...]:
+        return self.reads.demand
 
-    def check_open(self) -> None:
-        if self.closed:
-            raise ClosedError(self.remote.name, "I/O operation on closed file")
+    def end_streams(self) -> None:
+        self.reads.end()
 
-    def uses(self, part: Copy | Transfer) -> bool:
-        """Return whether *part* is still this one's own; another thread may have had it replaced meanwhile."""
-        with self.lock:
-            self.check_open()
-            return part is self.copy or part is self.transfer
+    # What is known
 
-    def current(self, wanted: ByteRange) -> Transfer:
-        """Return the transfer under way, else a new one that asks for *wanted* first."""
+    def open(self, offset: int, length: int | None) -> int | None:
+        """Ask for what is wanted first, and return the size in bytes; None where no answer has told it yet.
+
+        A negative *offset* counts from the end. Raises `PastEndError`, `NotCachedError`.
+        """
+        if self.options.offline:
+            return self.opened_copy().identity.size
+        while self._current(offset, length) is not None:
+            identity = self.attempt(FIRST_BYTE, Transfer.open)
+            if identity is not None:
+                return None if identity.size is None else self.hand_out(self.note_size(identity.size))
+        return self.size
+
+    def opened_copy(self) -> Copy:
+        """Return the copy, once the server's first answer has told what it is a copy of."""
         while True:
             with self.lock:
                 self.check_open()
-                transfer = self.transfer
-                if transfer is None or not transfer.is_over:
-                    return transfer or self._begin(wanted)
-                self.transfer = None
-            transfer.stop()  # it has failed; its last threads go before another begins on the same copy
+                if self.copy is not None:
+                    return self.copy
+            if self.options.offline:
+                return self._open_unasked()
+            self.attempt(FIRST_BYTE, Transfer.open)
 
-    def _begin(self, wanted: ByteRange) -> Transfer:
-        first, condition = self.destination.first(wanted.start, len(wanted))
-        self._ahead.end()
-        brake = _Brake(self) if isinstance(self.destination, MemoryDestination) else None
-        self.transfer = Transfer(
-            self.remote, self._open, first, self._policy, self._listener, brake, condition
-        )
-        return self.transfer
+    def _open_unasked(self) -> Copy:
+        with self.finishing:
+            copy = self.destination.open_unasked()
+            if copy is None:
+                raise NotCachedError(
+                    self.remote.name, "nothing of it is cached, and offline no server is asked"
+                )
+            with self.lock:
+                self.copy, self.size = copy, copy.identity.size
+                self.finished = True  # it stays as it is
+                self.whole = copy.max_bytes is None and self.size is not None and copy.blocks.is_complete
+            return copy
 
-    def _open(self, identity: Identity, response: Response) -> Opened:
-        opened = self.destination.open(identity, response)
+    @property
+    def known_size(self) -> int | None:
+        """The size in bytes, as far as it is known without asking."""
         with self.lock:
-            closed = self.closed
-        if closed:  # while that went on: nobody else will close the copy
-            self.destination.close()
-            raise ClosedError(self.remote.name, "I/O operation on closed file")
-        return opened
+            return self.transfer.size if self.size is None and self.transfer is not None else self.size
 
-    @contextlib.contextmanager
-    def learning(self, transfer: Transfer) -> Iterator[None]:
-        """Take note of the copy, and of a size, also where it comes as an error."""
+    def ask_size(self) -> int:
+        """Return the size in bytes. Where it is never announced everything is read for it."""
+        while True:
+            with self.lock:
+                self.check_open()
+                known = self.stated if self.size is None else self.size
+            if known is not None:
+                return self.hand_out(known)
+            if self.options.offline:
+                if self.opened_copy().identity.size is None:
+                    raise NotCachedError(
+                        self.remote.name, "its size is not known, and offline no server is asked"
+                    )
+                continue
+            found = self.attempt(FIRST_BYTE, self._find_size)
+            if found is not None:
+                self.note_size(found)
+
+    def _find_size(self, transfer: Transfer) -> int | None:
+        size = transfer.open().size
+        if size is None:
+            with self.pinned(EVERYTHING):
+                transfer.ensure()
+            size = transfer.size
+        return size
+
+    def hand_out(self, size: int) -> int:
+        """Return *size* to a caller, who may go by it: from now on a resource of another size is an error."""
+        with self.lock:
+            self.stated = size
+        return size
+
+    # Faces of the other files
+
+    def read(self, wanted: ByteRange, is_closed: Callable[[], bool] = lambda: False) -> bytes:
+        """Return the bytes of *wanted*, fetched where they are missing; fewer only where the resource ends."""
+        return self.reads.read(wanted, is_closed)
+
+    def stream(self, start: int, stop: int | None) -> Iterator[bytes]:
+        """Yield the bytes [start, stop) in order, *stop* None meaning the end."""
+        return self.reads.stream(start, stop)
+
+    def complete(
+        self, connections: int | None = None, listener: Callable[[Snapshot], None] | None = None
+    ) -> None:
+        """Fetch all that is missing, check it, and make it durable."""
+        from .completion import Completion  # here, for `cat` never comes by and starts sooner without
+
+        Completion(self, connections, listener).run()
+
+    def pinned(self, wanted: ByteRange) -> contextlib.AbstractContextManager[None]:
+        """Hold on to *wanted* in a copy in memory."""
+        return contextlib.nullcontext() if self.backpressure is None else self.backpressure.pinned(wanted)
+
+    # Digests
+
+    @property
+    def mark(self) -> object:
+        """A value that stays equal while no held block is dropped."""
+        with self.lock:
+            return None if self.copy is None else (self.copy.blocks, self.copy.blocks.losses)
+
+    def expected(self) -> tuple[Checksum, ...]:
+        """Return the digests that the whole must have, as far as they are known now."""
+        with self.lock:
+            return self.checks.expected(self.transfer)
+
+    def note_agreed(self, found: tuple[Checksum, ...]) -> None:
+        """Take note that the whole was found to have these digests."""
+        with self.lock:
+            self.checks.note_agreed(found)
+
+    def refuse(self, wrong: Checksum, more: str = "") -> NoReturn:
+        """Raise the error for a resource whose digest is *wrong*. What is held of it is not trusted any more."""
+        error = refusal(self, wrong, more)
         try:
-            yield
-        except PastEndError as error:
-            self.note_size(error.size)
-            raise
-        finally:
-            if transfer.identity is not None:
-                with self.lock:
-                    if self.transfer is transfer:
-                        self.copy = transfer.copy
+            self.distrust()
+        except SmartRemoteError as trouble:  # a full disk, or closed meanwhile: the digest is what matters
+            raise error from trouble
+        raise error
 
-    def note_size(self, size: int | None) -> int:
-        """Take note of the resource's size, which must be what was stated."""
+    def distrust(self) -> None:
+        """Forget every block of a copy that was found wrong; a file of the user's stays as it is."""
         with self.lock:
-            if size is None:
-                raise RemoteChangedError(self.remote.name, "the server never says how large it is")
-            if self.stated is not None and size != self.stated:
-                raise RemoteChangedError(self.remote.name, f"has {size} bytes, not {self.stated}")
-            self.size = size
-            return size
-
-    def met(self) -> Copy:
-        """Return the copy, once the server's first answer has told what it is a copy of."""
-        with self.lock:
-            known = self.copy
-        if known is not None:
-            return known
-        transfer = self.current(ByteRange(0, 1))
-        with self.learning(transfer):
-            transfer.open()
-        return transfer.copy
-
-    # Streams
-
-    def read_ahead(self, transfer: Transfer, wanted: ByteRange) -> None:
-        """Have what a read of *wanted* should bring along fetched, and not what nobody reads any more."""
-        with self.lock:
-            everything = ByteRange(0, self.size or MAX_SIZE)
-            plan = self._ahead.read(wanted, held=transfer.copy.blocks.holds(wanted))
-            want = None if plan.request is None else plan.request.clip(everything)
-            if want is not None:
-                transfer.request(want, first=True)
-            for dropped in plan.cancelled:
-                clipped = dropped.clip(everything)
-                if clipped is not None:
-                    transfer.cancel(clipped, cut=want is None or not want.overlaps(clipped))
-
-    def end_streams(self) -> None:
-        """Have nothing read ahead any more."""
-        with self.lock:
-            for want in self._ahead.end():
-                clipped = want.clip(ByteRange(0, self.size or MAX_SIZE))
-                if self.transfer is not None and clipped is not None:
-                    self.transfer.cancel(clipped, cut=True)
-
-    def bound_memory(self, transfer: Transfer) -> None:
-        """Let go of what a copy in memory holds beyond its bound, save what streams still want."""
-        if not self.is_full(transfer):
-            return
-        with self.lock:
-            kept = [ByteRange(want.start // BLOCK * BLOCK, want.stop) for want in self._ahead.demand]
-        for run in list(transfer.copy.blocks.present()):
-            parts = [run]
-            for part in kept:
-                parts = [left for piece in parts for left in piece.minus(part)]
-            for part in parts:
-                transfer.drop(part)
-
-    def is_full(self, transfer: Transfer) -> bool:
-        """Whether a copy in memory holds more than it should."""
-        if transfer.identity is None:
-            return False
-        most = transfer.copy.max_bytes
-        return most is not None and transfer.copy.blocks.held * BLOCK > most
+            self.checks.has_failed = True
+            size = self.known_size
+        copy = self.destination.copy
+        if size and copy is not None and not copy.is_foreign:
+            self.forget(ByteRange(0, size))
 
     # When all is here
 
@@ -202,43 +207,57 @@ class Session:
             self.whole = True
             self.size = transfer.size
             self.copy = transfer.copy
+            self.checks.note_announced(transfer)
             self.transfer = None
         transfer.stop()
 
     def settle_if_complete(self) -> None:
         with self.lock:
             transfer = self.transfer
-        if transfer is not None and transfer.completes(_LAST_CLAIMS):
+        if transfer is not None and transfer.completes(LAST_CLAIMS_SECONDS):
             self.settle(transfer)
 
     def settle_if_held(self) -> None:
         """Where every block is held, wait until all that has to be compared was."""
         while self.whole_copy() is None:
-            copy = self.met()
-            if copy.max_bytes is not None or not copy.blocks.is_complete:
+            copy = self.opened_copy()
+            if copy.max_bytes is not None or not copy.blocks.is_complete or self.options.offline:
                 return
-            transfer = self.current(ByteRange(0, 1))
-            # Stopped by another thread that saw first that all is here; or closed, which the next look says.
-            with self.learning(transfer), contextlib.suppress(ClosedError):
-                transfer.ensure()
-            self.settle(transfer)
+            self.attempt(FIRST_BYTE, self._ensure_and_settle)
 
-    def finish(self) -> None:
-        """Have the destination make a file whose blocks are all here durable; its record goes."""
+    def _ensure_and_settle(self, transfer: Transfer) -> None:
+        transfer.ensure()
+        self.settle(transfer)
+
+    def finish(self, *, checked: bool = True) -> bool:
+        """Make a file whose blocks are all here durable; its record goes. Return whether it is.
+
+        Not before it was *checked* against what is expected.
+        """
         with self.finishing:
-            if self.whole and not self.finished:
+            with self.lock:
+                if not self.whole or (checked and self.checks.pending(None)):
+                    return False
+            if not self.finished:
                 self.destination.finish()
                 self.finished = True
+            return True
+
+    def reopen(self) -> None:
+        """Give a complete file its record back, so that blocks of it may be fetched again."""
+        with self.finishing, self.lock:
+            self.check_open()
+            self.checks.forget_agreed()
+            if self.whole:
+                self.copy = self.destination.reopen_record()
+                self.whole = self.finished = False
 
     def forget(self, damaged: ByteRange) -> None:
         """Forget the blocks that *damaged* touches; a complete file gets its record back first."""
         self.settle_if_held()
-        with self.finishing, self.lock:  # also over the disk: nobody may read what is being forgotten
-            self.check_open()
+        with self.finishing, self.lock:  # also over the disk: nothing may be read that is being forgotten
             self.end_streams()
-            if self.whole:
-                self.copy = self.destination.reopen_record()
-                self.whole = self.finished = False
+            self.reopen()
             transfer = self.transfer
             if transfer is not None and not transfer.is_over and transfer.forget(damaged):
                 return
@@ -248,7 +267,6 @@ class Session:
 
     def close(self) -> None:
         """Stop fetching, save the record, and close the destination."""
-        self.settle_if_complete()
         with self.lock:
             if self.closed:
                 return
@@ -256,25 +274,4 @@ class Session:
             transfer, self.transfer = self.transfer, None
         if transfer is not None:
             transfer.stop()
-        with contextlib.suppress(OSError):  # the record stays then: the blocks are not lost
-            self.finish()
         self.destination.close()
-
-
-class _Brake(Limiter):
-    """Bounds a copy in memory of a server without ranges, whose one answer is everything: it waits for its readers."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    @property
-    def share(self) -> int:
-        return 4 * BLOCK
-
-    def take(self, count: int, stopped: Callable[[], bool]) -> None:
-        transfer = self._session.transfer
-        if transfer is None or not self._session.is_full(transfer):
-            return
-        while not stopped() and transfer.is_ahead:
-            time.sleep(_LOOK)
-        self._session.bound_memory(transfer)

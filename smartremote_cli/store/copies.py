@@ -52,6 +52,10 @@ class Copy(Protocol):
     def max_bytes(self) -> int | None:
         """How many bytes it may hold at once; None for all that there are."""
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a file of the user's that is only compared, and never written."""
+
     def settle(self, identity: Identity) -> None:
         """Take *identity* as what the held blocks are of; `blocks` is replaced when it has another size."""
 

@@ -37,6 +37,14 @@ class Destination(Protocol):
     def max_bytes(self) -> int | None:
         """How many bytes it is meant to hold at once; None for all of them. Known before anything is open."""
 
+    @property
+    def copy(self) -> Copy | None:
+        """The copy that is open."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is a file that the user named, which stays as it is when its digest is wrong."""
+
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         """Return what to ask first when *length* bytes from *offset* on are wanted, and the condition headers.
 
@@ -47,7 +55,10 @@ class Destination(Protocol):
         """Open the copy, or let the one that is open meet the resource again. Raises when it is another one."""
 
     def open_unasked(self) -> Copy | None:
-        """Open and return the copy as it is, without asking the server; None when there is none."""
+        """Open what is held as it is, without asking the server; None when nothing there can be relied on."""
+
+    def give_up_held(self) -> None:
+        """Forget what is held, on disk first, so that nothing of it outlives a change of the resource."""
 
     def finish(self) -> None:
         """Every block is held: make that durable, and remove the record."""
@@ -66,11 +77,17 @@ class MemoryDestination:
     """Blocks in memory: no file, no record."""
 
     path = None
+    is_named = False
     max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._copy: MemoryCopy | None = None
+
+    @property
+    def copy(self) -> MemoryCopy | None:
+        """The copy that is open."""
+        return self._copy
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         return first_of_nothing(offset, length), {}
@@ -84,6 +101,10 @@ class MemoryDestination:
     def open_unasked(self) -> Copy | None:
         """Return the copy that is open; None before the first answer."""
         return self._copy
+
+    def give_up_held(self) -> None:
+        """Begin with an empty copy at the next answer."""
+        self._copy = None
 
     def finish(self) -> None:
         """Do nothing: there is no record."""
@@ -106,7 +127,7 @@ class CacheDestination:
     Where another process keeps the entry from being used, the copy is one in memory, and there is no entry.
     """
 
-    max_bytes: int | None = None
+    is_named = False
 
     def __init__(self, cache: Cache, url: str, name: str) -> None:
         """Look the entry of *url* up; *name* is the URL as it may be shown."""
@@ -124,6 +145,11 @@ class CacheDestination:
     @property
     def copy(self) -> LocalCopy | MemoryCopy | None:
         return self._entry or self._in_memory
+
+    @property
+    def max_bytes(self) -> int | None:
+        """The bound of the copy in memory where the entry cannot be used; None for the entry itself."""
+        return None if self.copy is None else self.copy.max_bytes
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         if self.copy is not None:
@@ -163,6 +189,11 @@ class CacheDestination:
         if self.copy is None and self.record is not None:
             self._entry = self._cache.open(self._url, self.record)
         return self.copy
+
+    def give_up_held(self) -> None:
+        """Let go of the entry; the next answer begins it anew."""
+        self.close()
+        self.record = None
 
     def finish(self) -> None:
         if self._entry is not None:

@@ -21,6 +21,7 @@ class ExistingFile:
     """The file at *path*, of *size* bytes, as a copy in which every block is held. It is never written."""
 
     is_durable = False
+    is_foreign = True
     max_bytes: int | None = None
 
     def __init__(self, path: str, size: int) -> None:

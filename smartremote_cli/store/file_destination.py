@@ -76,6 +76,7 @@ class FileDestination:
     blocks of the same resource, which are copied.
     """
 
+    is_named = True
     max_bytes: int | None = None
 
     def __init__(
@@ -141,7 +142,16 @@ class FileDestination:
                 return self._open_anew(self._path, identity)
 
     def open_unasked(self) -> LocalCopy | ExistingFile | None:
-        """Return the copy that is open, from an earlier run or this one; None when there is none."""
+        """Open what is held of this URL, as far as sums vouch for it; None when nothing there can be relied on."""
+        match self._found:
+            case _Partial(copy, record):
+                if record.url != self._url or copy.identity.size is None:
+                    return None
+                copy.blocks.drop(copy.unverified)
+            case _Nothing() if self._path is not None:
+                on_disk = inspect(self._path)
+                if on_disk is not None and not on_disk.marked:
+                    self._found = _Existing(ExistingFile(self._path, on_disk.size))
         return self.copy
 
     def finish(self) -> None:

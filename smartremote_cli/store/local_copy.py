@@ -38,6 +38,7 @@ class LocalCopy:
     """
 
     is_durable = True
+    is_foreign = False
     max_bytes: int | None = None
 
     def __init__(

@@ -19,6 +19,7 @@ class MemoryCopy:
     """The blocks of a resource in memory: nothing on disk, no record. Its owner keeps it below `max_bytes`."""
 
     is_durable = False
+    is_foreign = False
     max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, identity: Identity) -> None:

@@ -51,9 +51,13 @@ class _Pace:
     def _begin(self, now: float) -> None:
         self._since, self._count = now, 0
 
-    def add(self, count: int) -> None:
-        """Note *count* bytes more. Raises `AttemptFailed` when too few came in the last window."""
+    def add(self, count: int, waited: float) -> None:
+        """Note *count* bytes more. Raises `AttemptFailed` when too few came in the last window.
+
+        The limiter waited for *waited* seconds, which are not the server's fault.
+        """
         self._count += count
+        self._since += waited
         now = time.monotonic()
         elapsed = now - self._since
         if elapsed > self._window:
@@ -88,9 +92,9 @@ class Receiver:
         hasher = digest.hasher() if digest is not None else None
         view = self._buffer(BUFFER if stop is None else min(BUFFER, stop - offset))
         start = offset
-        pace = None if self._limiter is not None else _Pace(self._name, self._timeout)
+        pace = _Pace(self._name, self._timeout)
         while stop is None or offset < stop:
-            count = self._read(response, view if stop is None else view[: stop - offset])
+            count, waited = self._read(response, view if stop is None else view[: stop - offset])
             if not count:
                 break
             if self._state.is_leaving and not self._state.is_stopped:
@@ -101,8 +105,7 @@ class Receiver:
             offset += count
             if enough or self._state.is_stopped:
                 return True
-            if pace is not None:
-                pace.add(count)
+            pace.add(count, waited)
         response.finish()
         if digest is not None and hasher is not None and not digest.fits(hasher):
             self._take_back(claim, start)
@@ -122,12 +125,14 @@ class Receiver:
             view = self._own.view = memoryview(bytearray(size))
         return view
 
-    def _read(self, response: Response, view: memoryview) -> int:
+    def _read(self, response: Response, view: memoryview) -> tuple[int, float]:
+        """Read some of the body into *view*; return how many bytes, and how many seconds the limiter waited then."""
         if self._limiter is None:
-            return response.read_into(view)
+            return response.read_into(view), 0.0
         count = response.read_into(view[: self._limiter.share])
+        since = time.monotonic()
         self._limiter.take(count, lambda: self._state.is_leaving)
-        return count
+        return count, time.monotonic() - since
 
     def _place(
         self, claim: Claim, offset: int, data: memoryview, stop: int | None, *, overrules: bool

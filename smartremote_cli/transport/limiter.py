@@ -22,6 +22,10 @@ class Limiter:
         self._lock = threading.Lock()  # guards _free_at
         self._free_at = time.monotonic()
 
+    def after_fork_in_child(self) -> None:
+        """Go on in a child process: the lock may be held by a thread that is not here."""
+        self._lock = threading.Lock()
+
     @property
     def share(self) -> int:
         """How many bytes to take at once, so that the pace is even."""

@@ -507,3 +507,34 @@ def test_a_redirect_is_followed_and_the_key_is_the_url_that_was_given(tool: Tool
         server.faults += [faults.redirect("/file.bin?signature=1", when=faults.path("/latest"))]
         assert tool("cat", server.url("/latest"), "--length", "100").out == DATA[:100]
         assert tool("cat", server.url("/latest"), "--length", "100", "--offline").out == DATA[:100]
+
+
+# --- digests ---
+
+
+@pytest.mark.parametrize("extra", [(), ("--no-cache",)], ids=["cached", "uncached"])
+def test_a_wrong_digest_is_exit_7_after_the_last_byte_each_time(tool: Tool, extra: tuple[str, ...]) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.digest(right=False))
+        for _ in range(2):
+            server.reset_log()
+            ran = tool("cat", server.url(), *extra)
+            assert (ran.code, ran.out) == (7, DATA)
+            assert "sha256" in ran.complaint
+            assert server.body_bytes >= SIZE
+        server.faults.clear()
+        ran = tool("cat", server.url(), *extra)
+        assert (ran.code, ran.err, ran.out) == (0, "", DATA)
+
+
+@pytest.mark.parametrize("words", [["--offset", "1"], ["--length", str(SIZE - 1)], ["--offset", "-10"]])
+def test_a_part_is_not_compared_with_the_digest_of_the_whole(tool: Tool, words: list[str]) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.digest(right=False))
+        assert tool("cat", server.url(), *words).code == 0
+
+
+def test_a_length_past_the_end_is_the_whole(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.digest(right=False))
+        assert tool("cat", server.url(), "--length", "1G").code == 7

@@ -859,3 +859,29 @@ def test_a_folder_that_takes_no_files_is_a_local_error(tool: Tool) -> None:
     tool.folder.chmod(0o700)
     assert ran.code == 6
     assert tool.files == []
+
+
+# --- digests that the server sends ---
+
+
+def test_a_wrong_digest_is_exit_7_and_the_record_stays(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.digest(right=False))
+        for _ in range(2):
+            ran = tool("get", server.url())
+            assert ran.code == 7
+            assert tool.files == ["file.bin", "file.bin.part"]
+        server.faults.clear()
+        assert tool("get", server.url()).code == 0
+    assert tool.read() == DATA
+
+
+def test_a_complete_file_with_another_digest_is_exit_5_and_stays(tool: Tool) -> None:
+    """Its size and the blocks that are compared are those of the resource."""
+    mine = DATA[: 2 * MIB] + b"mine" + DATA[2 * MIB + 4 :]
+    tool.write("file.bin", mine)
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.digest())
+        ran = tool("get", server.url())
+    assert (ran.code, tool.read(), tool.files) == (5, mine, ["file.bin"])
+    assert "sha256" in ran.complaint

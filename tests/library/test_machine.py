@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from smartremote_cli import RemoteFile
 from smartremote_cli.core.blocks import BLOCK
-from smartremote_cli.library import open_file
+from smartremote_cli.library import manager as managers
 from smartremote_cli.transfer.state import Policy
 from tests.support import faults
 from tests.support.managers import manager
@@ -161,7 +161,7 @@ class RemoteFileMachine(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait between attempts."""
-    monkeypatch.setattr(open_file, "Policy", functools.partial(Policy, pause=lambda failures, chance: 0.001))
+    monkeypatch.setattr(managers, "Policy", functools.partial(Policy, pause=lambda failures, chance: 0.001))
 
 
 @pytest.mark.usefixtures("impatient")

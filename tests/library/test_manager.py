@@ -394,7 +394,7 @@ def test_several_files_are_filled(tmp_path: Path) -> None:
 
 def test_one_dead_server_is_asked_ever_more_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rests grow from a hundredth of a second here."""
-    monkeypatch.setattr("smartremote_cli.library.open_file.FIRST_REST", 0.01)
+    monkeypatch.setattr("smartremote_cli.library.open_file.MIN_REST_SECONDS", 0.01)
     with (
         Server(DATA) as server,
         manager(tmp_path, idle_download=True) as m,

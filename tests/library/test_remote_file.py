@@ -22,6 +22,7 @@ from smartremote_cli import DownloadManager, RemoteFile, errors
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.library.session import Session
+from smartremote_cli.store.copies import Copy
 from smartremote_cli.transfer.transfer import Transfer
 from tests.support import faults
 from tests.support.managers import manager
@@ -530,7 +531,7 @@ def test_who_is_overtaken_by_completion_and_invalidation_goes_on(
         f.read(1)
         current = Session.current
 
-        def overtaken(session: Session, wanted: ByteRange) -> Transfer:
+        def overtaken(session: Session, wanted: ByteRange) -> Transfer | None:
             transfer = current(session, wanted)
             monkeypatch.undo()
             f.complete()  # as by other threads, between two lines of this one
@@ -744,3 +745,50 @@ def test_two_versions_that_no_header_tells_apart_are_not_mixed(tmp_path: Path) -
         server.resource.content = Patched(Held(DATA), {BLOCK - 10: b"0123456789", 3 * BLOCK: b"other"})
         with pytest.raises(errors.RemoteChangedError):
             f.read(4 * BLOCK)
+
+
+@pytest.mark.parametrize("before", ["absent", "complete"])
+def test_many_who_invalidate_complete_and_read_at_once_go_on(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "file.bin"
+    if before == "complete":
+        path.write_bytes(DATA)
+    with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), path) as f:
+
+        def work(seed: int) -> None:
+            chance = random.Random(seed)
+            for _ in range(12):
+                offset = chance.randrange(SIZE)
+                match chance.randrange(4):
+                    case 0:
+                        f.invalidate(offset, 1)
+                    case 1:
+                        f.complete()
+                    case 2:
+                        assert f.blocks.size == SIZE
+                    case _:
+                        assert f.read_at(offset, 1000) == DATA[offset : offset + 1000]
+
+        assert in_threads(*(partial(work, seed) for seed in range(6))) == [None] * 6
+        f.complete()
+        assert path.read_bytes() == DATA and not os.path.exists(f"{path}.part")
+
+
+def test_who_finds_everything_complete_a_moment_later_asks_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transfer that begins on a complete file would take it for another's."""
+    path = tmp_path / "file.bin"
+    with Server(DATA) as server, manager(tmp_path) as m, m.open_to(server.url(), path) as f:
+        f.read(1)
+        whole_copy = Session.whole_copy
+
+        def overtaken(session: Session) -> Copy | None:
+            found = whole_copy(session)
+            monkeypatch.undo()
+            f.complete()  # as by another thread, between two lines of this one
+            server.reset_log()
+            return found
+
+        monkeypatch.setattr(Session, "whole_copy", overtaken)
+        assert f.read_at(2 * MIB, 10) == DATA[2 * MIB :][:10]
+        assert server.requests == []

@@ -1,0 +1,91 @@
+"""Backpressure: keeps a copy in memory within its bound, and a server without ranges waiting for the readers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..core.blocks import BLOCK
+from ..core.ranges import ByteRange
+from ..transfer.transfer import Transfer
+from ..transport.limiter import Limiter
+
+# How often a connection that is ahead of all readers looks whether one has caught up. Judgement: a fiftieth of a
+# second is not felt by a reader, whose bytes are here already, and costs no measurable processor time.
+POLL_INTERVAL_SECONDS = 0.02
+# How many bytes come between two looks at how full memory is: a stream exceeds the bound by this much at most.
+SHARE_BYTES = 1024 * 1024
+
+
+class Backpressure(Limiter):
+    """The limiter of a transfer into memory; *pace* is the user's, if any.
+
+    *demand* says what readers read ahead, and *transfer* which transfer is under way.
+    """
+
+    def __init__(
+        self,
+        pace: Limiter | None,
+        demand: Callable[[], tuple[ByteRange, ...]],
+        transfer: Callable[[], Transfer | None],
+    ) -> None:
+        self._pace = pace
+        self._demand = demand
+        self._transfer = transfer
+        self._lock = threading.Lock()  # guards _pins
+        self._pins: list[ByteRange] = []
+
+    @property
+    def share(self) -> int:
+        return SHARE_BYTES if self._pace is None else min(SHARE_BYTES, self._pace.share)
+
+    def take(self, count: int, stopped: Callable[[], bool]) -> None:
+        if self._pace is not None:
+            self._pace.take(count, stopped)
+        transfer = self._transfer()
+        if transfer is None or not is_full(transfer):
+            return
+        while not stopped() and transfer.is_ahead:
+            time.sleep(POLL_INTERVAL_SECONDS)
+        self.let_go(transfer)
+
+    @contextmanager
+    def pinned(self, wanted: ByteRange) -> Iterator[None]:
+        """Hold on to *wanted*, which somebody waits for: what is dropped before it is read is fetched for nothing."""
+        with self._lock:
+            self._pins.append(wanted)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pins.remove(wanted)
+
+    def let_go(self, transfer: Transfer) -> None:
+        """Drop what is held beyond the bound, save what somebody waits for or reads ahead.
+
+        Not what a server without ranges has sent ahead: it waits at the bound, and would send it all again.
+        """
+        if not is_full(transfer):
+            return
+        runs = list(transfer.copy.blocks.present())
+        if transfer.is_ahead:  # looked up after *runs*: what comes from here on is not in them
+            return
+        with self._lock:
+            pins = list(self._pins)
+        kept = [ByteRange(want.start // BLOCK * BLOCK, want.stop) for want in (*pins, *self._demand())]
+        for run in runs:
+            parts = [run]
+            for part in kept:
+                parts = [left for piece in parts for left in piece.minus(part)]
+            for part in parts:
+                transfer.drop(part)
+
+
+def is_full(transfer: Transfer) -> bool:
+    """Return whether the copy holds more than it may."""
+    if transfer.identity is None:
+        return False
+    most = transfer.copy.max_bytes
+    return most is not None and transfer.copy.blocks.held * BLOCK > most

@@ -1,0 +1,162 @@
+"""Completion: everything of a session fetched, compared with the digests that are expected, and made durable."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from ..core.blocks import MAX_SIZE
+from ..core.ranges import ByteRange
+from ..errors import NotCachedError
+from ..events import Notice, Snapshot
+from ..store.copies import Copy
+from ..transfer.digester import Digester
+from ..transfer.transfer import Transfer
+from .checks import refusal
+from .checksum import Checksum
+
+if TYPE_CHECKING:
+    from .session import Session
+
+EVERYTHING = ByteRange(0, MAX_SIZE)
+# How often a listener hears of progress. Judgement: fast enough for a display that people watch, and 5 calls a second
+# cost nothing.
+LISTENER_INTERVAL_SECONDS = 0.2
+CELLS = 64
+
+
+class Completion:
+    """One `complete` of a session, over up to *connections* where its policy says otherwise."""
+
+    def __init__(
+        self, session: Session, connections: int | None, listener: Callable[[Snapshot], None] | None
+    ) -> None:
+        self._session = session
+        self._connections = connections
+        self._listener = listener
+
+    def run(self) -> None:
+        """Return when all is here, durable, and what is expected.
+
+        A digest that is wrong has everything fetched once more, unless a reader has got some of it; then comes
+        `ChecksumError`. A file that the user named keeps its blocks and its record; any other copy forgets them.
+        """
+        session = self._session
+        while not session.finish():
+            copy = session.whole_copy()
+            if copy is not None:
+                self._check_whole(copy)
+            elif session.options.offline:
+                session.opened_copy()
+                if session.whole_copy() is None:
+                    self._refuse_gaps()
+            elif session.attempt(EVERYTHING, self._fill):
+                return
+
+    def _fill(self, transfer: Transfer) -> bool:
+        """Fetch and check everything; return whether that is all, for a copy that stays bounded."""
+        session = self._session
+        transfer.open()
+        with session.pinned(EVERYTHING), contextlib.ExitStack() as stack:
+            digesters = [
+                stack.enter_context(Digester(transfer, checksum.algorithm))
+                for checksum in session.expected()
+                if not transfer.copy.is_foreign
+            ]
+            self._fetch(transfer)
+            self._check(transfer, {digester.algorithm: digester for digester in digesters})
+        session.settle(transfer)
+        return transfer.copy.max_bytes is not None
+
+    def _fetch(self, transfer: Transfer) -> None:
+        if self._connections is not None:
+            transfer.share(self._connections)
+        transfer.request(EVERYTHING)
+        try:
+            while self._listener is not None and not transfer.wait(EVERYTHING, LISTENER_INTERVAL_SECONDS):
+                present, size, connections = transfer.progress()
+                self._listener(Snapshot(present, size, connections, transfer.cells(CELLS)))
+            transfer.ensure()
+        finally:
+            transfer.cancel(EVERYTHING)
+
+    def _check(self, transfer: Transfer, digesters: dict[str, Digester]) -> None:
+        """Compare what *transfer* has brought; where it is wrong, fetch it once more."""
+        session, copy = self._session, transfer.copy
+        expected = self._pending(transfer)
+        for checksum in expected:
+            digester = digesters.get(checksum.algorithm)
+            right = (
+                checksum.agrees_with(copy) if digester is None else digester.hexdigest() == checksum.digest
+            )
+            if not right:
+                expected = self._mend(transfer, checksum, expected)
+                break
+        session.note_agreed(expected)
+
+    def _mend(
+        self, transfer: Transfer, wrong: Checksum, expected: tuple[Checksum, ...]
+    ) -> tuple[Checksum, ...]:
+        """Fetch everything once more, in one piece, and return what it agrees with; raise when that is wrong too."""
+        session = self._session
+        with session.lock:  # a reader gets either bytes, and there is no start over, or none before it
+            may = not session.is_exposed and not transfer.copy.is_foreign
+            if may:
+                session.checks.forget_announced()
+                transfer.start_over()
+        if not may:
+            self._refuse(wrong)
+        session.tell(Notice(f"{wrong.algorithm} does not match: fetching everything again"))
+        self._fetch(transfer)
+        expected = self._pending(transfer) or expected
+        for checksum in expected:
+            if not checksum.agrees_with(transfer.copy):
+                self._refuse(checksum, ", also when fetched again")
+        return expected
+
+    def _refuse(self, wrong: Checksum, more: str = "") -> NoReturn:
+        if self._session.destination.is_named:
+            raise refusal(self._session, wrong, more)
+        self._session.refuse(wrong, more)
+
+    def _pending(self, transfer: Transfer | None) -> tuple[Checksum, ...]:
+        with self._session.lock:
+            return self._session.checks.pending(transfer)
+
+    def _check_whole(self, copy: Copy) -> None:
+        """Compare a copy that was completed by reads alone; have it fetched once more where it is wrong."""
+        session = self._session
+        pending = self._pending(None)
+        wrong = next((checksum for checksum in pending if not checksum.agrees_with(copy)), None)
+        if wrong is None:
+            session.note_agreed(pending)
+        elif session.is_exposed or copy.is_foreign or session.options.offline:
+            self._refuse(wrong)
+        else:
+            session.reopen()
+
+    def _refuse_gaps(self) -> NoReturn:
+        gap = next(self._session.opened_copy().blocks.missing(), None)
+        where = "" if gap is None else f": bytes {gap.start} to {gap.stop - 1} are missing"
+        why = f"not all of it is cached, and offline no server is asked{where}"
+        raise NotCachedError(self._session.remote.name, why)
+
+
+def finish_unasked(session: Session) -> None:
+    """Make a file that reads or idle filling have completed durable, unless it is wrong: then it is forgotten.
+
+    Where nothing was fetched there is nothing to find out, and a large file is not read for it.
+    """
+    session.settle_if_complete()
+    copy = session.whole_copy()
+    if copy is None:
+        return
+    with session.lock:
+        pending = session.checks.pending(None) if session.has_fetched and not copy.is_foreign else ()
+    wrong = next((checksum for checksum in pending if not checksum.agrees_with(copy)), None)
+    if wrong is None:
+        session.finish(checked=False)
+    else:
+        session.tell(Notice(str(refusal(session, wrong))))
+        session.distrust()
