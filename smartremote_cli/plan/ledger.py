@@ -76,12 +76,14 @@ class Ledger:
         return not claim.sample and self.blocks.holds(rest)
 
     def missing_demand(self) -> int:
-        """Return how many bytes of the demand are missing, to the nearest block."""
-        total = 0
-        for request in self._open_demand():
-            first, stop = request.start // BLOCK, min(-(-request.stop // BLOCK), self.blocks.count)
+        """Return how many bytes of the demand are missing, to the nearest block. Requests may overlap."""
+        total = counted = 0
+        for request in sorted(self._open_demand()):
+            first = max(request.start // BLOCK, counted)
+            stop = min(-(-request.stop // BLOCK), self.blocks.count)
             if first < stop:
                 total += (stop - first - self.blocks.held_in(first, stop)) * BLOCK
+                counted = stop
         return total
 
     @property

@@ -58,7 +58,7 @@ def test_right_or_refused(each: Row, resumed: bool, tmp_path: Path) -> None:
 
 def test_an_expired_redirect_is_resolved_afresh(tmp_path: Path) -> None:
     with Server(CONTENT) as server:
-        server.faults.append(faults.signed(uses=3))
+        server.faults.append(faults.signed(uses=2))
         run = download(server.url("/download"), tmp_path / "file.bin")
         resolved = [seen for seen in server.requests if seen.path == "/download"]
     judge_run(run, (ONE,))

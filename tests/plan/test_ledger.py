@@ -9,6 +9,9 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroaring import BitMap
 
 from smartremote_cli.core.blocks import BLOCK, BlockMap
 from smartremote_cli.core.ranges import ByteRange
@@ -295,3 +298,11 @@ def test_a_request_without_an_answer_gives_up_its_work_after_a_while() -> None:
     heir = taken(ledger, now=30.0)
     assert ledger.evicted == [silent]
     assert heir.inherited == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20)), max_size=6), st.sets(st.integers(0, 40)))
+def test_what_several_readers_request_is_missing_once(spans: list[tuple[int, int]], held: set[int]) -> None:
+    ledger = Ledger(BlockMap(41 * BLOCK, BitMap(held)))
+    ledger.demand = [ByteRange(first * BLOCK, (first + count) * BLOCK) for first, count in spans]
+    wanted = {block for first, count in spans for block in range(first, min(first + count, 41))}
+    assert ledger.missing_demand() == len(wanted - held) * BLOCK
