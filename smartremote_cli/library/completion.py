@@ -72,12 +72,16 @@ class Completion:
     def _fetch(self, transfer: Transfer) -> None:
         if self._connections is not None:
             transfer.share(self._connections)
+        if self._listener is not None:
+            self._fetch_and_tell(transfer, self._listener)
+        transfer.ensure()
+
+    def _fetch_and_tell(self, transfer: Transfer, listener: Callable[[Snapshot], None]) -> None:
         transfer.request(EVERYTHING)
         try:
-            while self._listener is not None and not transfer.wait(EVERYTHING, LISTENER_INTERVAL_SECONDS):
+            while not transfer.wait(EVERYTHING, LISTENER_INTERVAL_SECONDS):
                 present, size, connections = transfer.progress()
-                self._listener(Snapshot(present, size, connections, transfer.cells(CELLS)))
-            transfer.ensure()
+                listener(Snapshot(present, size, connections, transfer.cells(CELLS)))
         finally:
             transfer.cancel(EVERYTHING)
 
