@@ -48,7 +48,9 @@ def stop(process: subprocess.Popen[bytes], number: signal.Signals) -> tuple[int,
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_signal_in_the_middle_keeps_the_progress(tool: Tool, number: signal.Signals) -> None:
     with stalled() as server:
-        process = tool.start("get", server.url(), "--no-sync")  # a busy disk may take longer than a signal waits
+        process = tool.start(
+            "get", server.url(), "--no-sync"
+        )  # a busy disk may take longer than a signal waits
         wait_until(lambda: sum(seen.body_bytes_sent >= 600_000 for seen in server.requests) >= 2)
         wait_until(lambda: tool.status()["bytes_present"] > 0)
         code, _ = stop(process, number)
@@ -75,7 +77,9 @@ def test_bytes_that_came_before_a_signal_are_not_fetched_again(tool: Tool) -> No
 
     with Server(Patterned(SIZE)) as server:
         server.faults += [faults.hold(UpToHalf(), after=at) for at in range(0, SIZE, MIB // 4)]
-        process = tool.start("get", server.url(), "--no-sync")  # a busy disk may take longer than a signal waits
+        process = tool.start(
+            "get", server.url(), "--no-sync"
+        )  # a busy disk may take longer than a signal waits
         wait_until(lambda: server.body_bytes > SIZE // 2)
         assert stop(process, signal.SIGINT)[0] == 130
         server.wait_until_idle()

@@ -119,21 +119,21 @@ def test_whatever_is_read_was_asked_for(reads: list[tuple[int | None, int]], str
 def test_who_says_where_it_stops_has_its_window_from_the_first_byte_on() -> None:
     ahead = Readahead(0, 0)
     stream = ahead.follow(100, 10 * MIB, 4 * MIB)
-    assert ahead.advance(stream, 100).want == ByteRange(100, 100 + 4 * MIB)
-    assert ahead.advance(stream, MIB).want == ByteRange(MIB, 100 + 4 * MIB)  # more than half of it is left
+    assert ahead.advance(stream, 100).request == ByteRange(100, 100 + 4 * MIB)
+    assert ahead.advance(stream, MIB).request == ByteRange(MIB, 100 + 4 * MIB)  # more than half of it is left
     plan = ahead.advance(stream, 3 * MIB)
-    assert plan.want == ByteRange(3 * MIB, 7 * MIB)
-    assert plan.dropped == (ByteRange(MIB, 100 + 4 * MIB),)
-    assert ahead.advance(stream, 9 * MIB).want == ByteRange(9 * MIB, 10 * MIB)
+    assert plan.request == ByteRange(3 * MIB, 7 * MIB)
+    assert plan.cancelled == (ByteRange(MIB, 100 + 4 * MIB),)
+    assert ahead.advance(stream, 9 * MIB).request == ByteRange(9 * MIB, 10 * MIB)
     assert ahead.demand == (ByteRange(9 * MIB, 10 * MIB),)
-    assert ahead.advance(stream, 10 * MIB).want is None
-    assert not ahead.leave(stream).dropped and not ahead.demand
+    assert ahead.advance(stream, 10 * MIB).request is None
+    assert not ahead.leave(stream).cancelled and not ahead.demand
 
 
 def test_one_that_reads_in_order_ends_no_other_stream() -> None:
     ahead = Readahead(1, 0)
     ahead.read(ByteRange(0, 10))
     stream = ahead.follow(MIB, None, MIB)
-    assert ahead.advance(stream, MIB).dropped == ()
-    assert ahead.read(ByteRange(5 * MIB, 5 * MIB + 10)).dropped == (blocks(0, 1),)
-    assert ahead.leave(stream).dropped == (ByteRange(MIB, 2 * MIB),)
+    assert ahead.advance(stream, MIB).cancelled == ()
+    assert ahead.read(ByteRange(5 * MIB, 5 * MIB + 10)).cancelled == (blocks(0, 1),)
+    assert ahead.leave(stream).cancelled == (ByteRange(MIB, 2 * MIB),)
