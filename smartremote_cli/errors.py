@@ -172,7 +172,7 @@ class ClosedError(SmartRemoteError, ValueError):
 
 
 def bug(error: BaseException) -> SmartRemoteError:
-    """Return *error*, which nobody foresaw, as one that a thread can hand on to its caller."""
+    """Return an unforeseen *error* as one that a thread can hand on to its caller."""
     failure = SmartRemoteError("a bug in smartremote", f"{type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure

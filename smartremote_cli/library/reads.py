@@ -201,7 +201,7 @@ class Reads:
             self._obey(transfer, plan, cut=True)
 
     def _obey(self, transfer: Transfer | None, plan: Plan, *, cut: bool = False) -> None:
-        """Request and cancel what *plan* says; *cut* also cuts requests short that nobody else is served by."""
+        """Request and cancel what *plan* says; *cut* also cuts cancelled requests short that serve no other reader."""
         if transfer is None:
             return
         everything = ByteRange(0, self._session.size or MAX_SIZE)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from ..core.ranges import ByteRange
 from ..errors import ClosedError, LocalError
-from .files import is_at, local
+from .files import folder_of, is_at, local
 
 # Bytes that one pread is asked for. Linux returns 0x7ffff000 at most (read(2)): half of that is safe.
 _MAX_PREAD_BYTES = 1 << 30
@@ -165,3 +165,13 @@ class DataFile:
         if missing > room + max(allocated - held, 0):
             why = f"the disk has {room} bytes free, and {missing} are missing"
             raise LocalError(self._path, why, hint="make room and run the same command again")
+
+
+def check_room_beside(path: str, missing: int) -> None:
+    """Raise `LocalError` when there is visibly no room for *missing* bytes beside *path*."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        free = os.statvfs(folder_of(path))
+        room = free.f_bavail * free.f_frsize
+        if missing > room:
+            why = f"the disk has {room} bytes free, and {missing} are missing"
+            raise LocalError(path, why, hint="make room and run the same command again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import NamedTuple
 
@@ -22,9 +21,9 @@ from ..protocol.answers import Asked
 from ..protocol.identity import Identity
 from .cache import Cache
 from .copies import Copy, Head, Opened
+from .data_file import check_room_beside
 from .destinations import FIRST_REQUEST_BYTES, first_of_nothing, meet_again
 from .existing_file import ExistingFile
-from .files import folder_of
 from .leftovers import inspect, load_record
 from .local_copy import LocalCopy
 from .part import Record
@@ -252,7 +251,7 @@ class FileDestination:
     def _create(self, path: str, identity: Identity) -> Opened:
         if os.path.isdir(path):
             raise LocalError(path, "is a folder")
-        _check_folder(path, identity.size or 0)
+        check_room_beside(path, identity.size or 0)
         copy = LocalCopy.create(path, self._url, identity, sync=self._sync, overwrite=self._overwrite)
         self._found = _Partial(copy, Record(copy.blocks.bits, identity, self._url))
         self._overwrite = False
@@ -339,13 +338,3 @@ def _to_be_compared(existing: ExistingFile) -> Opened:
 def _check_room(copy: LocalCopy, identity: Identity) -> None:
     if identity.size is not None:
         copy.check_room(identity.size - copy.blocks.bytes_held)
-
-
-def _check_folder(path: str, missing: int) -> None:
-    """Raise `LocalError` when there is visibly no room for *missing* bytes beside *path*."""
-    with contextlib.suppress(FileNotFoundError, PermissionError):
-        free = os.statvfs(folder_of(path))
-        room = free.f_bavail * free.f_frsize
-        if missing > room:
-            why = f"the disk has {room} bytes free, and {missing} are missing"
-            raise LocalError(path, why, hint="make room and run the same command again")

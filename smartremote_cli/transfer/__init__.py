@@ -1,7 +1,7 @@
 """One resource being filled into one copy, by threads.
 
-May import: everything to its left (core, protocol, plan, archives, store, transport). Nobody else brings `store` and
-`transport` together.
+May import: everything to its left (core, protocol, plan, archives, store, transport). It alone brings `store`
+and `transport` together.
 
 How a transfer goes
 ===================

@@ -18,7 +18,7 @@ class Unsaved:
     """New blocks and writes that no checkpoint has seen. The guard of `State` guards it."""
 
     def __init__(self, guard: threading.RLock) -> None:
-        self.changed = threading.Condition(guard)  # wakes the checkpointer, and nobody else
+        self.changed = threading.Condition(guard)  # wakes the checkpointer alone
         self.count = 0  # bytes of blocks that are held, or were dropped, since the last checkpoint
         self.was_written = False  # something was written, whether or not it makes up a block
 
