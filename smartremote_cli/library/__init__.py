@@ -35,7 +35,4 @@ where to look again: another thread had the transfer replaced, everything is her
 started over. Every verb (read, size, complete, forget) is a loop around it. `complete` is: fill everything, compare it
 with what is expected, fetch it once more where it is wrong and was not exposed, else `ChecksumError`; then finish.
 Reads in order from byte 0 are digested on the way; the read that reaches the end raises.
-
-Locks, in the order in which they are taken: a file's (`RemoteFile`), a manager's `opening`, `OpenFile`'s, then the
-session's `finishing`, `_turn`, `lock`, then the transfer's. None but the first three is held while waiting for bytes.
 """

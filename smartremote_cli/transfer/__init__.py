@@ -46,14 +46,15 @@ The order of locks
 A thread that holds one of these may take those below it, never one above. None is held while bytes are awaited from
 the network.
 
-    1. OpenFile._lock, RemoteFile._lock      library: positions and readers of one file
-    2. Session.finishing                     library: one thread at a time writes or removes the record
-    3. Session.lock                          library: which transfer and copy are in use
-    4. Receiver._resetting                   one thread at a time resets a stale record
-    5. State.cond (one guard, two conditions: `cond` for everybody, `unsaved.changed` for the checkpointer)
-    6. LocalCopy._saving                     store: one checkpoint at a time. Never taken with 5 held
-    7. folder lock, between processes        store: the records of one cache folder
-    8. DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own fields, and takes no other
+    1. RemoteFile._lock, then a manager's `opening` of one file, then OpenFile._lock     library
+    2. Session.finishing        library: one thread at a time writes or removes the record
+    3. Session._turn            library: one thread at a time replaces the transfer
+    4. Session.lock             library: which transfer and copy are in use
+    5. Receiver._resetting      one thread at a time resets a stale record
+    6. State.cond               one guard, two conditions: `cond` for everybody, `unsaved.changed` for the checkpointer
+    7. RecordKeeper's lock      store: one checkpoint at a time. Never taken with 6 held
+    8. folder lock              store, between processes: the records of one cache folder
+    9. DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own fields, and takes no other
 
 Files
 =====
