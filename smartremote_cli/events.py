@@ -1,6 +1,6 @@
 """Events of a transfer, as frozen values; a listener is any callable that takes one.
 
-Sizes are bytes, speeds bytes per second, times seconds. Listeners are called from the engine's threads, never
+Sizes are bytes, speeds bytes per second, times seconds. Listeners are called from the transfer's threads, never
 while a lock is held, and must return quickly.
 """
 

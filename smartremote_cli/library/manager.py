@@ -166,7 +166,7 @@ class DownloadManager:
     def _file_options(self, checksum: str | None, *, restart_on_change: bool = False) -> DownloadOptions:
         expected = None if checksum is None else Checksum.parse(checksum, "checksum")
         return DownloadOptions(
-            Policy(connections=self._readers, share=False, digest_decides=expected is not None),
+            Policy(connections=self._readers, share=False),
             expected,
             restart_on_change,
             limiter=self._limiter,

@@ -55,7 +55,7 @@ class Reads:
                 return None
             if not session.whole:
                 transfer = session.transfer
-                if transfer is None or not transfer.try_expose(wanted):
+                if transfer is None or transfer.is_over or not transfer.try_expose(wanted):
                     return None
                 self._read_ahead(transfer, wanted)
             session.is_exposed = True

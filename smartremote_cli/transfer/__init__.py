@@ -6,8 +6,9 @@ and `transport` together.
 How a transfer goes
 ===================
 
-A `Transfer` owns a `State`, which its threads share, and a `Source`: a remote, the approach that its server is asked
-with, and the patience that is left for it.
+A `Transfer` owns a `State`, which its threads share, and a `Source` (`state.Source`): a remote, the approach that its
+server is asked with, and the patience that is left for it. Another URL of the same resource would be another `Source`;
+`library.transfers` chooses the remote that a transfer begins with.
 
 *Begin.* The transfer probes. One worker sends the first request (there is no HEAD: the answer to the first range
 brings size, validators and bytes at once). `protocol.answers` says what the answer promises by itself,

@@ -293,10 +293,12 @@ class Receiver:
                     "the server sends no length, so a truncated download would go unnoticed",
                     hint="give --checksum ALG:HEX to have it checked",
                 )
+            reached = claim.position
             state.adopt(state.identity.sized(size), claim)
-            if size % BLOCK:  # the others were held as they came, and some may have been let go of since
+            claim.stop, claim.position = size, min(reached, size)
+            # The other blocks were held as they came, and some may have been let go of since.
+            if size % BLOCK and claim.is_done:
                 state.ledger.blocks.hold(ByteRange(size // BLOCK * BLOCK, size))
-            claim.stop = claim.position = size
             state.unsaved.add(1)
             state.cond.notify_all()
 

@@ -202,12 +202,15 @@ class Transfer:
             self._state.cond.notify_all()  # wakes workers that look for work
 
     def cancel(self, wanted: ByteRange, *, cut: bool = False) -> None:
-        """Take back one `request`. What is in flight still arrives, unless *cut* says to cut it short."""
+        """Take back one `request`. What is in flight still arrives, unless *cut* says to cut it short.
+
+        A single stream is never cut short: its one answer brings what every reader waits for.
+        """
         state = self._state
         with state.cond:
             with contextlib.suppress(ValueError):
                 state.demand.remove(wanted)
-            if cut and state.ledger is not None:
+            if cut and state.ledger is not None and not state.is_streaming:
                 state.ledger.cut_short(wanted)
                 state.cond.notify_all()  # wakes threads that wait for bytes that this request would have fetched
 
@@ -316,7 +319,7 @@ class Transfer:
     def _start_checkpoints(self) -> None:
         state = self._state
         with state.cond:  # `stop` ends it; after a stop it is not begun any more
-            if self._checkpoints is not None or state.is_stopped or not state.copy.is_durable:
+            if self._checkpoints is not None or state.is_over or not state.copy.is_durable:
                 return
             checkpoints = Checkpointer(state, self._worker.fail)
             if not checkpoints.start():

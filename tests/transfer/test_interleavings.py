@@ -136,3 +136,20 @@ def test_what_was_let_go_of_does_not_hide_that_the_rest_differs() -> None:
         with pytest.raises(RemoteChangedError):
             transfer.wait(rest)
         assert let_go
+
+
+@pytest.mark.parametrize("announced", [False, True], ids=["chunked", "with a length"])
+def test_a_request_that_is_cancelled_does_not_cut_a_stream_short(announced: bool) -> None:
+    """A server without ranges gives one answer: what is cut off is missing, and its end is no sign of the rest."""
+    gate = threading.Event()
+    with Server(Resource(ONE)) as server:
+        server.faults += [faults.ignore_range(), faults.hold(gate, after=4 * MIB)]
+        server.faults += [] if announced else [faults.chunked()]
+        with transferring(server, MemoryCopy(Identity(None))) as transfer:
+            ahead = ByteRange(4 * MIB, 6 * MIB)
+            transfer.request(ahead)
+            transfer.cancel(ahead, cut=True)
+            gate.set()
+            transfer.ensure()
+            assert transfer.copy.read(ByteRange(0, SIZE)) == pattern(SIZE)
+        assert len(server.requests) == 1
