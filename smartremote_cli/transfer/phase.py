@@ -1,4 +1,4 @@
-"""Phase: where a transfer stands, as one frozen value. What has a meaning in one phase only is a field of it.
+"""Phase: where a transfer stands, as one value. What has a meaning in one phase only is a field of it.
 
 A transfer is in one of three *modes*: it probes, it fetches ranges, or it reads a single stream. `Draining`,
 `Stopped` and `Failed` wrap the mode that they interrupt, for the workers that are still busy in it.
@@ -6,26 +6,23 @@ A transfer is in one of three *modes*: it probes, it fetches ranges, or it reads
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..errors import SmartRemoteError
 from ..protocol.identity import Identity
 
 
-@dataclass(frozen=True, slots=True)
-class Probing:
+class Probing(NamedTuple):
     """No answer has been believed yet. With *whole*, the next request asks for everything, without Range."""
 
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ranges:
+class Ranges(NamedTuple):
     """Workers fetch ranges, each over a connection of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class SingleStream:
+class SingleStream(NamedTuple):
     """One worker reads everything in one piece, from byte 0.
 
     *identity* is what the answer under way said of the resource, and *framed* whether the end of its body can be told
@@ -42,8 +39,7 @@ class SingleStream:
 Mode = Probing | Ranges | SingleStream
 
 
-@dataclass(frozen=True, slots=True)
-class Draining:
+class Draining(NamedTuple):
     """The workers of *was* leave; the last one enters *then*. With *forgets*, it first drops every held block."""
 
     was: Mode
@@ -51,15 +47,13 @@ class Draining:
     forgets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(NamedTuple):
     """Someone has ended the transfer. What arrived by then is kept."""
 
     was: Mode | Draining
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """*error* has ended the transfer, for everybody who waits for it."""
 
     error: SmartRemoteError
@@ -103,15 +97,15 @@ def with_mode(phase: Phase, mode: Mode) -> Phase:
     """Return *phase* with its mode replaced, inside whatever interrupts it."""
     match phase:
         case Stopped(was=Draining() as inner) | Failed(was=Draining() as inner):
-            return replace(phase, was=replace(inner, was=mode))
+            return phase._replace(was=inner._replace(was=mode))
         case Draining() | Stopped() | Failed():
-            return replace(phase, was=mode)
+            return phase._replace(was=mode)
     return mode
 
 
 def interrupted(phase: Phase, draining: Draining) -> Phase:
     """Return *phase* with its mode being drained: a stopped or failed transfer stays so."""
-    return replace(phase, was=draining) if isinstance(phase, Stopped | Failed) else draining
+    return phase._replace(was=draining) if isinstance(phase, Stopped | Failed) else draining
 
 
 def drained(phase: Phase) -> Phase:
@@ -120,5 +114,5 @@ def drained(phase: Phase) -> Phase:
         case Draining(then=then):
             return then
         case Stopped(was=Draining(then=then)) | Failed(was=Draining(then=then)):
-            return replace(phase, was=then)
+            return phase._replace(was=then)
     return phase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pyroaring import BitMap
@@ -108,7 +108,8 @@ class State:
     @property
     def is_streaming(self) -> bool:
         """Whether requests ask for everything in one piece."""
-        return isinstance(self.mode, SingleStream) or self.mode == Probing(whole=True)
+        mode = self.mode
+        return mode.whole if isinstance(mode, Probing) else isinstance(mode, SingleStream)
 
     @property
     def is_over(self) -> bool:
@@ -210,7 +211,7 @@ class State:
         """Ask for a stream that breaks from byte 0, never for how it goes on."""
         stream = self.stream
         if stream is not None:
-            self.go_on_in(replace(stream, resumes=False))
+            self.go_on_in(stream._replace(resumes=False))
 
     def fresh_stream(self) -> SingleStream:
         """Return the stream that reads everything once more; it resumes in the middle where this one may."""
@@ -234,7 +235,7 @@ class State:
     def begin_whole(self, identity: Identity, framed: bool, claim: Claim) -> None:
         """Read the stream whose answer gave *identity*; *claim* is all of it, and *framed* tells its end apart."""
         stream = self.stream or SingleStream()
-        self.go_on_in(replace(stream, identity=identity, framed=framed))
+        self.go_on_in(stream._replace(identity=identity, framed=framed))
         assert self.identity is not None
         if not self.is_strict or self.identity.size is None:
             self.adopt(identity, claim)
@@ -266,7 +267,7 @@ class State:
             self.patience.arrived += position - before
         elif position > stream.furthest:
             self.patience.arrived += position - stream.furthest
-            self.go_on_in(replace(stream, furthest=position))
+            self.go_on_in(stream._replace(furthest=position))
 
     def dispute(self) -> None:
         """Hold nothing that came in this run: two answers disagree, with each other or with an earlier run."""
