@@ -88,6 +88,18 @@ def network_options(command: Command) -> Command:
             metavar="FILE",
             help="Trust these certificates instead of the system's.",
         ),
+        click.option(
+            "--cert",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Show this client certificate to servers that ask for one.",
+        ),
+        click.option(
+            "--key",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="The private key of --cert, where it is in a file of its own.",
+        ),
         click.option("-k", "--insecure", is_flag=True, help="Accept any certificate."),
         click.option("--user-agent", metavar="TEXT", help="Send this User-Agent."),
         click.option(

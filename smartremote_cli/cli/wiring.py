@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..transport.transport import Transport
     from .progress.display import Progress
 
-# Environment variables that name a proxy (urllib.request.getproxies).
-_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 _MAP_CELLS = 64  # resolution of the block map that a display is given; it is resampled to the window's width
 
 
@@ -49,6 +47,8 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
             insecure=options["insecure"],
             user_agent=options["user_agent"] or USER_AGENT,
             timeout=options["timeout"],
+            cert=options["cert"],
+            key=options["key"],
         )
         with Transport(wishes, preconnection=preconnection) as transport:
             yield transport
@@ -69,22 +69,23 @@ def _connect(url: str, options: dict[str, Any]) -> Preconnection | None:
     """Begin to connect to *url*; return None when the run is offline or uses a proxy."""
     from ..core.addresses import endpoint_of
     from ..core.urls import check_url
+    from ..transport.environment import proxy_from_environment
     from ..transport.preconnect import Preconnection
 
-    named = {name.lower() for name, value in os.environ.items() if value}
-    # macOS has a system setting for proxies as well.
-    proxied = options["proxy"] or (options["proxy"] is None and named & _PROXIES) or sys.platform == "darwin"
-    if proxied or options.get("offline"):
+    if options["proxy"] or options.get("offline"):
         return None
     try:
-        scheme, host, port = endpoint_of(check_url(url))
+        endpoint = endpoint_of(check_url(url))
+        scheme, host, port = endpoint
+        if options["proxy"] is None and proxy_from_environment(endpoint):
+            return None
+        trust = None
+        if scheme == "https":
+            from ..transport.tls import Trust
+
+            trust = Trust(options["cacert"], options["insecure"], options["cert"], options["key"])
     except UsageError:  # the command reports it once it has checked its other options
         return None
-    trust = None
-    if scheme == "https":
-        from ..transport.tls import Trust
-
-        trust = Trust(options["cacert"], options["insecure"])
     return Preconnection(host, port, trust, options["timeout"])
 
 
@@ -151,8 +152,16 @@ def _log(verbose: bool) -> None:
         return
     import logging
 
+    from ..core.text import printable
+
+    class Harmless(logging.Formatter):
+        """Makes what a server said harmless for the terminal: a line a message, and a traceback as it is."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return "\n".join(map(printable, super().format(record).split("\n")))
+
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("smartremote: %(message)s"))
+    handler.setFormatter(Harmless("smartremote: %(message)s"))
     logger = logging.getLogger("smartremote")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)

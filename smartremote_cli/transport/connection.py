@@ -38,6 +38,10 @@ class UnexpectedBytesError(ConnectionError):
     """Something came before it was its turn."""
 
 
+class OtherVersionError(ConnectionError):
+    """The server speaks a version of HTTP that we do not. Its text says which."""
+
+
 class HandshakeError(ConnectionError):
     """TLS could not be begun, for the reason that is this error's cause."""
 
@@ -65,6 +69,11 @@ class Connection:
     @property
     def is_tls(self) -> bool:
         return self._tls is not None
+
+    @property
+    def chose_protocol(self) -> bool:
+        """Whether the server chose the protocol that it was offered within TLS (ALPN)."""
+        return self._tls is not None and self._tls.selected_alpn_protocol() is not None
 
     @property
     def has_leftovers(self) -> bool:
@@ -179,6 +188,21 @@ class Connection:
                     raise HandshakeError("TLS could not be begun") from error
                 silence = f"no TLS handshake within {timeout:g} s"
                 self._wait_out(error, select.POLLIN, deadline - time.monotonic(), silence)
+
+    def last_alert(self) -> OSError | None:
+        """Return what TLS says of a connection that broke while a request went out, None for nothing.
+
+        A server that wants a client certificate says so after the handshake (TLS 1.3), and closes the connection.
+        """
+        if self._tls is None or self._aborted:
+            return None
+        try:
+            while self._tls.recv(1):
+                pass
+        except OSError as error:
+            is_end = isinstance(error, ConnectionError) or self._tls.event_for(error)
+            return None if is_end else error
+        return None
 
     def abort(self) -> None:
         """Make every use of this connection fail from now on, also one that is waiting in another thread."""

@@ -6,13 +6,20 @@ import contextlib
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from ..threads import start
+
 # When an address has not answered for this long, the next one is tried beside it (RFC 8305, 5: the Connection Attempt
 # Delay).
 HEAD_START_SECONDS = 0.25
+
+
+class LookupTimeoutError(TimeoutError):
+    """The resolver did not answer in time."""
 
 
 def connect(host: str, port: int, timeout: float, stopped: Callable[[], bool]) -> socket.socket:
@@ -21,10 +28,8 @@ def connect(host: str, port: int, timeout: float, stopped: Callable[[], bool]) -
     Raises gaierror for an unknown host, TimeoutError, or the last address's OSError. *stopped* is asked a few
     times a second and ends the attempt with ConnectionAbortedError.
     """
-    # As bytes: for text Python loads its IDNA codec, which also refuses names that resolvers know.
-    found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
-    waiting = _interleave(found)
     deadline = time.monotonic() + timeout
+    waiting = _interleave(_look_up(host, port, deadline, timeout, stopped))
     running: dict[int, socket.socket] = {}
     failure: OSError = ConnectionRefusedError("no address to connect to")
     poller = select.poll()
@@ -58,6 +63,55 @@ def connect(host: str, port: int, timeout: float, stopped: Callable[[], bool]) -
     finally:
         for sock in running.values():
             sock.close()
+
+
+def _look_up(host: str, port: int, deadline: float, timeout: float, stopped: Callable[[], bool]) -> list[Any]:
+    """Return the addresses of *host*.
+
+    A name is looked up in a thread of its own: a resolver that hangs cannot be ended, and its timeouts are out of
+    reach.
+    """
+    if "%" in host:
+        return _with_zone(host, port)
+    # As bytes: for text Python loads its IDNA codec, which also refuses names that resolvers know.
+    name = host.encode("ascii")
+    with contextlib.suppress(socket.gaierror):  # an address needs no resolver
+        return socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    outcome: list[Any] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        try:
+            outcome.append(socket.getaddrinfo(name, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            outcome.append(error)
+        done.set()
+
+    if not start(threading.Thread(target=ask, name="smartremote-resolver", daemon=True)):
+        ask()  # no thread can be had
+    while not done.wait(min(HEAD_START_SECONDS, max(0.0, deadline - time.monotonic()))):
+        if stopped():
+            raise ConnectionAbortedError("stopped")
+        if time.monotonic() >= deadline:
+            raise LookupTimeoutError(f"the host name could not be looked up within {timeout:g} s")
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    found: list[Any] = outcome[0]
+    return found
+
+
+def _with_zone(host: str, port: int) -> list[Any]:
+    """Return the address of *host*, an IPv6 address with the interface or its number after a %.
+
+    The resolver takes a zone for link-local addresses only.
+    """
+    address, _, zone = host.partition("%")
+    found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    try:
+        number = int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
+    except OSError:
+        raise socket.gaierror(socket.EAI_NONAME, f"no interface {zone}") from None
+    return [(*entry[:4], (*entry[4][:3], number)) for entry in found]
 
 
 def _start(family: int, kind: int, protocol: int, address: Any) -> socket.socket:

@@ -55,7 +55,11 @@ class Preconnection:
                 self._give_up(taken=True)
                 raise ConnectionAbortedError("stopped")
         if self._failure is not None:
-            raise self._failure
+            from .failures import is_distrust  # not loaded before there is a failure
+
+            if isinstance(self._failure, TimeoutError) or is_distrust(self._failure):
+                raise self._failure  # another attempt would take as long, or need more certificates first
+            return None  # it may have come too early: what counts is the connection that is made when it is needed
         assert self._connection is not None
         if not self._connection.check_quiet():  # the server ended it: no request came in time
             self._connection.close()
