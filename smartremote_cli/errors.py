@@ -172,7 +172,10 @@ class ClosedError(SmartRemoteError, ValueError):
 
 
 def bug(error: BaseException) -> SmartRemoteError:
-    """Return an unforeseen *error* as one that a thread can hand on to its caller."""
-    failure = SmartRemoteError("a bug in smartremote", f"{type(error).__name__}: {error}")
+    """Return an unforeseen *error* as one that a thread can hand on to its caller; no memory is no bug."""
+    if isinstance(error, MemoryError):
+        failure: SmartRemoteError = LocalError("a problem on this machine", "out of memory")
+    else:
+        failure = SmartRemoteError("a bug in smartremote", f"{type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure

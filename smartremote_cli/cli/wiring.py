@@ -35,8 +35,8 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
     Begin a connection to *url* first: slow imports then run while it is being made.
     """
     with _connecting(url, options) as preconnection:
-        from ..transport.remote import check_header
-        from ..transport.transport import USER_AGENT, Options, Transport
+        from ..transport.options import USER_AGENT, Options, check_header
+        from ..transport.transport import Transport
 
         wishes = Options(
             headers=tuple(check_header(text) for text in options["header"]),

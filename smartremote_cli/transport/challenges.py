@@ -106,7 +106,8 @@ def digest(
     hashed = _hash_of(_algorithm(challenge))
     assert hashed is not None
     secret = hashed(f"{user}:{realm}:{password}")
-    if given.get("algorithm", "").lower().endswith("-sess"):
+    is_session = given.get("algorithm", "").lower().endswith("-sess")
+    if is_session:
         secret = hashed(f"{secret}:{nonce}:{cnonce}")
     asked = f"{method}:{target}" + (f":{hashed('')}" if qop == "auth-int" else "")
     uses = f"{count:08x}"
@@ -119,7 +120,9 @@ def digest(
     if "opaque" in given:
         fields.append(f'opaque="{given["opaque"]}"')
     if qop:
-        fields += [f"qop={qop}", f"nc={uses}", f'cnonce="{cnonce}"']
+        fields += [f"qop={qop}", f"nc={uses}"]
+    if qop or is_session:
+        fields.append(f'cnonce="{cnonce}"')
     return "Digest " + ", ".join(fields)
 
 

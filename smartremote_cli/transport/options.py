@@ -83,7 +83,7 @@ def check_header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
         raise UsageError("--header", "expected 'Name: value'")
-    return _field(name.strip(), value.strip(), "--header", "expected 'Name: value'")
+    return _field(name.strip(" \t"), value.strip(" \t"), "--header", "expected 'Name: value'")
 
 
 def check_user_agent(text: object) -> str:
@@ -106,7 +106,7 @@ def _headers(given: object) -> tuple[tuple[str, str], ...]:
     for field in fields:
         if field is None or not all(isinstance(word, str) for word in field):
             raise UsageError("headers", expected)
-        found.append(_field(field[0].strip(), field[1].strip(), "headers", expected))
+        found.append(_field(field[0].strip(" \t"), field[1].strip(" \t"), "headers", expected))
     return tuple(found)
 
 
