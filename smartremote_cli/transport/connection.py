@@ -55,6 +55,9 @@ class Connection:
         self._sock: socket.socket | TlsSocket = sock
         self._fill: Callable[[memoryview], int] = sock.recv_into
         self._tls: TlsSocket | None = None
+        self.chose_protocol = (
+            False  # whether the server chose the protocol that it was offered within TLS (ALPN)
+        )
         self._buffer = b""
         self.sent_at = 0.0  # when the last `send` was done
         self._aborted = False
@@ -69,11 +72,6 @@ class Connection:
     @property
     def is_tls(self) -> bool:
         return self._tls is not None
-
-    @property
-    def chose_protocol(self) -> bool:
-        """Whether the server chose the protocol that it was offered within TLS (ALPN)."""
-        return self._tls is not None and self._tls.selected_alpn_protocol() is not None
 
     @property
     def has_leftovers(self) -> bool:
@@ -181,6 +179,7 @@ class Connection:
         while True:
             try:
                 self._tls.do_handshake()
+                self.chose_protocol = self._tls.selected_alpn_protocol() is not None
                 break
             except OSError as error:
                 if not self._event_for(error, select.POLLIN) and not self._aborted:
