@@ -40,9 +40,10 @@ class Endpoint(NamedTuple):
 def endpoint_of(url: str) -> Endpoint:
     """Return where to connect for *url*, which `check_url` has passed; `UsageError` for a host that cannot be.
 
-    ASCII names go out as they are, also those that IDNA would refuse (a heart, say): the resolver decides. Names that
-    are not ASCII are encoded (RFC 5891), and where IDNA has no room for a character, label by label as browsers do. An
-    IPv6 zone is written ``%25eth0`` in a URL (RFC 6874) and ``%eth0`` to the system.
+    ASCII names go out as they are, also those that IDNA would refuse (a heart, say): the resolver decides. Only an
+    encoded label that encodes nothing is taken for a slip. Names that are not ASCII are encoded (RFC 5891), and where
+    IDNA has no room for a character, label by label as browsers do. An IPv6 zone is written ``%25eth0`` in a URL (RFC
+    6874) and ``%eth0`` to the system.
     """
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
@@ -54,6 +55,8 @@ def endpoint_of(url: str) -> Endpoint:
         _check_literal(url, host)
     elif not host.isascii():
         host = _idna(url, host)
+    elif "xn--" in host.split("."):
+        raise UsageError(redact(url), "not a URL: no host has such a name")
     return Endpoint(scheme, host, parts.port or DEFAULT_PORTS.get(scheme, 0))
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from email.message import Message
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    import http.client
     import http.cookiejar
+    from email.message import Message
 
 # RFC 6265, 6.1 asks for room for 50 cookies a host of 4096 bytes each. More are ignored, so that a server can neither
 # fill the memory nor make requests that no server takes (curl's bounds are 150 and 8190 bytes a request).
@@ -51,6 +50,7 @@ class Cookies:
         return value if 0 < len(value) <= _MAX_FIELD_CHARACTERS else None
 
     def _filled_jar(self) -> http.cookiejar.CookieJar:
+        from email.message import Message
         from http import cookiejar
 
         if self._jar is None:

@@ -5,6 +5,7 @@ Importing takes as long as some round trips to a server, during which the networ
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ class Preconnection:
         if self._failure is not None:
             from .failures import is_distrust  # not loaded before there is a failure
 
-            if isinstance(self._failure, TimeoutError) or is_distrust(self._failure):
+            if isinstance(self._failure, (TimeoutError, socket.gaierror)) or is_distrust(self._failure):
                 raise self._failure  # another attempt would take as long, or need more certificates first
             return None  # it may have come too early: what counts is the connection that is made when it is needed
         assert self._connection is not None

@@ -14,7 +14,6 @@ from .response import Response
 from .visitor import Login
 
 TEMPORARY = frozenset({408, 425, 429, 503})
-_VERSION_NOT_SUPPORTED = 505
 _UPGRADE_REQUIRED = 426
 # nginx and Caddy answer so where a client certificate is missing or not trusted.
 _CERTIFICATE_WORDS = (b"SSL certificate", b"client certificate")
@@ -29,8 +28,8 @@ def refusal(response: Response, name: str) -> SmartRemoteError:
     what = redact(response.url)
     if what != name:
         phrase += f" (redirected from {name})"
-    if status in (_VERSION_NOT_SUPPORTED, _UPGRADE_REQUIRED):
-        return RefusedError(what, f"{phrase}: it does not speak HTTP/1.1")
+    if status == _UPGRADE_REQUIRED:
+        return RefusedError(what, f"{phrase}: the server does not speak HTTP/1.1")
     if status in TEMPORARY or status >= 500:
         wait = retry_after(response.headers, time.time())
         return AttemptFailed(

@@ -83,6 +83,7 @@ class Trust:
                 raise UsageError(option, f"{path} cannot be read")
         try:
             self.context.load_cert_chain(cert, key, no_password)
+            self.context.post_handshake_auth = True  # Apache asks when it has seen the path
         except (OSError, ssl.SSLError, ValueError) as error:
             both = f"{cert} and {key} are" if key else f"{cert} is"
             raise UsageError("--cert", f"{both} no certificate with its private key, in PEM") from error
