@@ -39,7 +39,7 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
         from ..transport.transport import Transport
 
         wishes = Options(
-            headers=tuple(check_header(text) for text in options["header"]),
+            headers=[check_header(text) for given in options["header"] for text in _lines(given)],
             user=_user(options["user"]),
             netrc=options["netrc"],
             proxy=_proxy(options["proxy"]),
@@ -49,6 +49,9 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
             timeout=options["timeout"],
             cert=options["cert"],
             key=options["key"],
+            netrc_file=_readable(options["netrc_file"]),
+            cookies=options["cookies"],
+            interface=options["interface"],
         )
         with Transport(wishes, preconnection=preconnection) as transport:
             yield transport
@@ -86,7 +89,7 @@ def _connect(url: str, options: dict[str, Any]) -> Preconnection | None:
             trust = Trust(options["cacert"], options["insecure"], options["cert"], options["key"])
     except UsageError:  # the command reports it once it has checked its other options
         return None
-    return Preconnection(host, port, trust, options["timeout"])
+    return Preconnection(host, port, trust, options["timeout"], options["interface"])
 
 
 def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
@@ -165,6 +168,28 @@ def _log(verbose: bool) -> None:
     logger = logging.getLogger("smartremote")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
+
+
+def _lines(header: str) -> list[str]:
+    """Return the headers that an option gives: itself, or with @FILE the lines of a file, with @- those of stdin."""
+    if not header.startswith("@"):
+        return [header]
+    try:
+        if header == "@-":
+            lines = sys.stdin.read().splitlines()
+        else:
+            with open(header[1:], encoding="utf-8") as file:
+                lines = file.read().splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError("--header", f"{header[1:]} cannot be read as headers") from error
+    return [line for line in lines if line.strip()]
+
+
+def _readable(path: str | None) -> str | None:
+    """Return the *path* of a netrc file, which the user asked for: then it must be there."""
+    if path is not None and not os.access(path, os.R_OK):
+        raise UsageError("--netrc-file", f"{path} cannot be read")
+    return path
 
 
 def _proxy(text: str | None) -> str | None:

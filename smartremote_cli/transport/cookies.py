@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
+
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     import http.cookiejar
@@ -24,10 +26,11 @@ _MAX_FIELD_CHARACTERS = 8190
 
 
 class Cookies:
-    """The cookies of one run. Any thread may use it."""
+    """The cookies of one run, those of the file *path* at first. Any thread may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str | None = None) -> None:
         self._lock = threading.Lock()  # guards what follows
+        self._given = [] if path is None else read_cookie_file(path)
         self._pending: list[tuple[str, str]] = []  # the URL that was asked, and its Set-Cookie
         self._jar: http.cookiejar.CookieJar | None = None
 
@@ -41,7 +44,7 @@ class Cookies:
     def field_for(self, url: str) -> str | None:
         """Return the value of the Cookie field for a request of *url*, None without a cookie."""
         with self._lock:
-            if not self._pending and self._jar is None:
+            if not self._pending and not self._given and self._jar is None:
                 return None
             jar = self._filled_jar()
         request = _Request(url)
@@ -59,13 +62,78 @@ class Cookies:
                 netscape=True, rfc2965=False, strict_domain=True, strict_ns_domain=strict
             )
             self._jar = cookiejar.CookieJar(policy)
+            for given in self._given:
+                self._jar.set_cookie(_cookie(given))
         pending, self._pending = self._pending, []
         for url, value in pending:
             message = Message()
             message["Set-Cookie"] = value
-            if len(self._jar) < _MAX_COOKIES:
+            if len(self._jar) < len(self._given) + _MAX_COOKIES:
                 self._jar.extract_cookies(cast(Any, _Answer(message)), cast(Any, _Request(url)))
         return self._jar
+
+
+class GivenCookie(NamedTuple):
+    """A line of a cookie file. *below* says that it is for the hosts below *domain* too; it *expires* in Unix time."""
+
+    domain: str
+    below: bool
+    path: str
+    secure: bool
+    expires: int | None
+    name: str
+    value: str
+
+
+def read_cookie_file(path: str) -> list[GivenCookie]:
+    """Return the cookies of a file in Netscape's format, as curl writes it; `UsageError` for what is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read().splitlines()
+    except OSError as error:
+        raise UsageError("--cookies", f"{path} cannot be read: {error.strerror}") from error
+    found = []
+    for line in lines:
+        line = line.removeprefix("#HttpOnly_")
+        if line.strip() and not line.startswith("#"):
+            fields = line.split("\t")
+            if len(fields) == 6:
+                fields.append("")  # a name without a value
+            if len(fields) != 7 or not fields[4].isdecimal():
+                raise UsageError("--cookies", f"{path} is no file of cookies in Netscape's format")
+            domain, below, place, secure, expires, name, value = fields
+            is_secure, time = secure.upper() == "TRUE", int(expires) or None
+            found.append(GivenCookie(domain, below.upper() == "TRUE", place, is_secure, time, name, value))
+    return found
+
+
+def _cookie(given: GivenCookie) -> http.cookiejar.Cookie:
+    from http.cookiejar import Cookie
+
+    domain = given.domain.lower()
+    bare = domain.removeprefix(".")
+    if "." not in bare and ":" not in bare:
+        domain += ".local"  # http.cookiejar's own way to write a name without dots
+    if given.below and not domain.startswith("."):
+        domain = f".{domain}"
+    return Cookie(
+        version=0,
+        name=given.name,
+        value=given.value,
+        port=None,
+        port_specified=False,
+        domain=domain if given.below else domain.removeprefix("."),
+        domain_specified=given.below,
+        domain_initial_dot=given.below,
+        path=given.path or "/",
+        path_specified=True,
+        secure=given.secure,
+        expires=given.expires,
+        discard=given.expires is None,
+        comment=None,
+        comment_url=None,
+        rest={},
+    )
 
 
 class _Answer:

@@ -102,9 +102,11 @@ class Dialer:
 
     def _connect(self, endpoint: Endpoint, proxy: Proxy | None, exchange: Exchange) -> socket.socket:
         if proxy is None:
-            return connect(endpoint.host, endpoint.port, self._timeout, exchange.is_stopped)
+            host, port = endpoint.host, endpoint.port
+            return connect(host, port, self._timeout, exchange.is_stopped, self._options.interface)
         try:
-            return connect(proxy.host, proxy.port, self._timeout, exchange.is_stopped)
+            host, port = proxy.host, proxy.port
+            return connect(host, port, self._timeout, exchange.is_stopped, self._options.interface)
         except OSError as error:
             if exchange.is_stopped():
                 raise

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ..core.urls import redact
-from ..errors import AttemptFailed, RefusedError, RemotePermissionError, SmartRemoteError
+from ..errors import AttemptFailed, RefusedError, RemotePermissionError, SmartRemoteError, UsageError
 from ..protocol.chunked import ChunkError
 from ..protocol.http1 import GarbledError
 from .connection import ConnectionEndedError, HandshakeError, OtherVersionError, UnexpectedBytesError
-from .happy_eyeballs import LookupTimeoutError
+from .happy_eyeballs import InterfaceError, LookupTimeoutError
 from .proxy import ProxyError, ProxyUnreachableError
 
 # What a request raises that this module has words for. ValueError: what came is not what the protocol says.
@@ -81,6 +81,8 @@ def recognize(chain: list[BaseException], url: str, *, connecting: bool) -> Smar
     for cause in chain:
         if isinstance(cause, SmartRemoteError):
             return cause
+        if isinstance(cause, InterfaceError):
+            return UsageError("--interface", str(cause))
         if isinstance(cause, ProxyUnreachableError):
             return _of_unreachable(cause, name)
         if isinstance(cause, OtherVersionError):
@@ -102,6 +104,9 @@ def _of_unreachable(error: ProxyUnreachableError, name: str) -> SmartRemoteError
     proxy, chain = str(error), list(causes(error))[1:]
     if any(isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST for cause in chain):
         return RefusedError(name, f"unknown host of the proxy {proxy}")
+    for cause in chain:
+        if isinstance(cause, InterfaceError):
+            return UsageError("--interface", str(cause))
     under = translate(chain[0], proxy, in_head=True) if chain else AttemptFailed(proxy, "no connection")
     why = f"the proxy {proxy} cannot be reached: {under.why}"
     if isinstance(under, AttemptFailed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -18,15 +19,22 @@ from ..threads import start
 HEAD_START_SECONDS = 0.25
 
 
+class InterfaceError(OSError):
+    """The connection cannot leave by the interface that was asked for. Its text says why."""
+
+
 class LookupTimeoutError(TimeoutError):
     """The resolver did not answer in time."""
 
 
-def connect(host: str, port: int, timeout: float, stopped: Callable[[], bool]) -> socket.socket:
+def connect(
+    host: str, port: int, timeout: float, stopped: Callable[[], bool], interface: str | None = None
+) -> socket.socket:
     """Return a non-blocking socket connected to *host*, racing its addresses. *host* is ASCII.
 
     Raises gaierror for an unknown host, TimeoutError, or the last address's OSError. *stopped* is asked a few
-    times a second and ends the attempt with ConnectionAbortedError.
+    times a second and ends the attempt with ConnectionAbortedError. Leaves by *interface*, a name or an address of
+    this machine, or raises `InterfaceError`.
     """
     deadline = time.monotonic() + timeout
     waiting = _interleave(_look_up(host, port, deadline, timeout, stopped))
@@ -43,7 +51,7 @@ def connect(host: str, port: int, timeout: float, stopped: Callable[[], bool]) -
                 raise TimeoutError(f"could not connect within {timeout:g} s")
             if waiting and (now >= next_start or not running):
                 try:
-                    sock = _start(*waiting.pop(0))
+                    sock = _start(*waiting.pop(0), interface)
                     running[sock.fileno()] = sock
                     poller.register(sock, select.POLLOUT)
                 except OSError as error:
@@ -114,16 +122,37 @@ def _with_zone(host: str, port: int) -> list[Any]:
     return [(*entry[:4], (*entry[4][:3], number)) for entry in found]
 
 
-def _start(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+def _start(family: int, kind: int, protocol: int, address: Any, interface: str | None) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
+        if interface is not None:
+            _leave_by(sock, family, interface)
         with contextlib.suppress(BlockingIOError):
             sock.connect(address)
     except OSError:
         sock.close()
         raise
     return sock
+
+
+def _leave_by(sock: socket.socket, family: int, interface: str) -> None:
+    """Bind *sock* to *interface*; a connection that leaves by another one would be a surprise."""
+    try:
+        own = socket.getaddrinfo(interface, 0, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+    except (socket.gaierror, UnicodeError):
+        own = None
+    try:
+        if own is None:
+            name = interface.encode("utf-8", "surrogateescape") + b"\0"
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+        elif own[0] != family:
+            raise OSError(errno.EAFNOSUPPORT, "the server's address is of another family")
+        else:
+            sock.bind(own[4])
+    except (OSError, AttributeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "this system binds to addresses only"
+        raise InterfaceError(f"{interface}: {why}") from error
 
 
 def _interleave(found: list[Any]) -> list[tuple[int, int, int, Any]]:

@@ -32,13 +32,17 @@ class _Options(NamedTuple):
     cert: str | None = None
     key: str | None = None
     netrc_file: str | None = None
+    cookies: str | None = None
+    interface: str | None = None
 
 
 class Options(_Options):
     """How to talk to servers. *timeout* is in seconds; *headers* and *user* go to the first origin only.
 
     *headers* is a mapping, or pairs of name and value; *user* is a pair of name and password, or NAME:PASS. *cert* and
-    *key* are the files of a client certificate, for every server that asks for one. `UsageError` for what cannot be.
+    *key* are the files of a client certificate, for every server that asks for one. *netrc_file* is read instead of
+    ~/.netrc, and *cookies* is a file of cookies in Netscape's format. Connections leave by *interface*, a name or an
+    address of this machine, or not at all. `UsageError` for what cannot be.
     """
 
     __slots__ = ()
@@ -56,12 +60,16 @@ class Options(_Options):
         cert: str | os.PathLike[str] | None = None,
         key: str | os.PathLike[str] | None = None,
         netrc_file: str | os.PathLike[str] | None = None,
+        cookies: str | os.PathLike[str] | None = None,
+        interface: str | None = None,
     ) -> Options:
         cert_file, key_file = _path(cert, "cert"), _path(key, "key")
         if key_file is not None and cert_file is None:
             raise UsageError("--key", "needs --cert FILE, the certificate that it belongs to")
         if proxy is not None and not isinstance(proxy, str):
             raise UsageError("proxy", "expected a URL, as http://HOST:PORT")
+        if interface is not None and not (isinstance(interface, str) and interface):
+            raise UsageError("interface", "expected the name of an interface, or an address")
         return super().__new__(
             cls,
             _headers(headers),
@@ -75,6 +83,8 @@ class Options(_Options):
             cert_file,
             key_file,
             _path(netrc_file, "netrc_file"),
+            _path(cookies, "cookies"),
+            interface,
         )
 
 

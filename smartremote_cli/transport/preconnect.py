@@ -27,8 +27,11 @@ class Preconnection:
     *timeout* is in seconds, for connecting and for TLS, as for a connection that is made when it is needed.
     """
 
-    def __init__(self, host: str, port: int, trust: Trust | None, timeout: float) -> None:
+    def __init__(
+        self, host: str, port: int, trust: Trust | None, timeout: float, interface: str | None = None
+    ) -> None:
         self.trust = trust
+        self._interface = interface
         self._address = host, port
         self._timeout = timeout
         self._lock = threading.Lock()  # guards _connection, _taken, _dropped
@@ -87,7 +90,8 @@ class Preconnection:
     def _run(self) -> None:
         host, port = self._address
         try:
-            connection = Connection(connect(host, port, self._timeout, lambda: self._dropped))
+            sock = connect(host, port, self._timeout, lambda: self._dropped, self._interface)
+            connection = Connection(sock)
         except Exception as error:
             self._failure = error
             self._done.set()

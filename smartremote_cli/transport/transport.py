@@ -94,7 +94,9 @@ class Transport:
         with self._lock:
             visitor = self._visitors.get(in_url)
             if visitor is None:
-                visitor = self._visitors[in_url] = Visitor(own, options.netrc, options.netrc_file)
+                visitor = self._visitors[in_url] = Visitor(
+                    own, options.netrc, options.netrc_file, options.cookies
+                )
             return visitor
 
     def close(self) -> None:

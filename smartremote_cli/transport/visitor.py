@@ -47,8 +47,10 @@ class _Nonce:
 class Visitor:
     """One user, as the servers of one run see them. Any thread may use it."""
 
-    def __init__(self, own: Credentials | None, use_netrc: bool, netrc_file: str | None) -> None:
-        self.cookies = Cookies()
+    def __init__(
+        self, own: Credentials | None, use_netrc: bool, netrc_file: str | None, cookie_file: str | None = None
+    ) -> None:
+        self.cookies = Cookies(cookie_file)
         self._own = own
         self._use_netrc = use_netrc
         self._netrc_file = netrc_file
