@@ -23,7 +23,7 @@ from click.shell_completion import CompletionItem
 
 from .. import __version__
 from ..core.text import printable
-from ..errors import SmartRemoteError
+from ..errors import SmartRemoteError, bug
 from .output import PipeClosed
 from .signals import Interrupted, catch_signals
 
@@ -129,20 +129,19 @@ def run(arguments: list[str]) -> int:
             _show_traceback(error)
         tell(error)
         return error.exit_code
-    except (OSError, MemoryError, UnicodeEncodeError) as error:
+    except OSError as error:
         # From a stream to which Click writes its own pages, or from the machine.
         if verbose:
             _show_traceback(error)
-        say(f"a problem on this machine: {_reason(error)}")
+        say(f"a problem on this machine: {error.strerror or error}")
         return 6
     except Exception as error:
         if verbose:
             _show_traceback(error)
-        say(
-            f"a bug in smartremote: {type(error).__name__}: {error}",
-            "run it again with -v and report the output",
-        )
-        return 1
+        failure = bug(error)
+        known = failure.exit_code != 1
+        say(str(failure), None if known else "run it again with -v and report the output")
+        return failure.exit_code
 
 
 def tell(error: SmartRemoteError) -> None:
@@ -158,14 +157,6 @@ def say(line: str, hint: str | None = None) -> None:
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         pass
-
-
-def _reason(error: OSError | MemoryError | UnicodeEncodeError) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    return f"the locale's character set, {error.encoding}, cannot spell {error.object[error.start : error.end]!r}"
 
 
 def _show_traceback(error: BaseException) -> None:

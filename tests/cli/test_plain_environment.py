@@ -78,6 +78,7 @@ def test_a_current_folder_that_is_gone_is_trouble_of_this_machine(tool: Tool) ->
 
 def test_no_memory_is_trouble_of_this_machine() -> None:
     assert bug(MemoryError()).exit_code == 6
+    assert bug(UnicodeEncodeError("ascii", "\u00e9", 0, 1, "no")).exit_code == 6
     assert bug(KeyError("x")).exit_code == 1
 
 
