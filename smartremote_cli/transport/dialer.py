@@ -8,13 +8,14 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.addresses import Endpoint
+from ..protocol.http1 import GarbledError
 from .connection import Connection
 from .exchange import Exchange
 from .failures import is_distrust
 from .happy_eyeballs import connect
 from .options import Options
 from .preconnect import Preconnection
-from .proxy import Proxy, ProxyUnreachableError, open_tunnel
+from .proxy import Proxy, ProxyError, ProxyUnreachableError, open_tunnel
 
 if TYPE_CHECKING:
     from .tls import Trust
@@ -75,7 +76,7 @@ class Dialer:
         try:
             exchange.attach(connection)
             if proxy is not None:
-                self._pass_through(connection, proxy, route, trust)
+                self._pass_through(connection, proxy, route, exchange)
             if endpoint.scheme == "https" and (proxy is not None or not connection.is_tls):
                 assert trust is not None
                 connection.start_tls(trust.context, endpoint.host, self._timeout)
@@ -110,7 +111,7 @@ class Dialer:
         except OSError as error:
             if exchange.is_stopped():
                 raise
-            raise ProxyUnreachableError(proxy.name) from error
+            raise ProxyUnreachableError(proxy) from error
 
     def _preconnected(self, endpoint: Endpoint, exchange: Exchange) -> Connection | None:
         """Return the connection that was begun before there was a request, if it leads to *endpoint*."""
@@ -122,13 +123,20 @@ class Dialer:
             return None
         return connection
 
-    def _pass_through(self, connection: Connection, proxy: Proxy, route: Route, trust: Trust | None) -> None:
+    def _pass_through(self, connection: Connection, proxy: Proxy, route: Route, exchange: Exchange) -> None:
         """Have *proxy* lead on to where *route* does, unless it is asked to forward the request itself."""
+        try:
+            self._negotiate(connection, proxy, route)
+        except ProxyError:
+            raise
+        except (OSError, GarbledError) as error:
+            if exchange.is_stopped():
+                raise
+            raise ProxyUnreachableError(proxy) from error
+
+    def _negotiate(self, connection: Connection, proxy: Proxy, route: Route) -> None:
         if proxy.scheme == "https":
-            try:
-                connection.start_tls(self._trusting_proxy().context, proxy.host, self._timeout)
-            except OSError as error:
-                raise ProxyUnreachableError(proxy.name) from error
+            connection.start_tls(self._trusting_proxy().context, proxy.host, self._timeout)
         if proxy.is_socks:
             from .socks import negotiate
 

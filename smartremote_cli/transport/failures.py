@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from ..core.urls import redact
-from ..errors import AttemptFailed, RefusedError, RemotePermissionError, SmartRemoteError, UsageError
+from ..errors import (
+    AttemptFailed,
+    RefusedError,
+    RemoteFailure,
+    RemotePermissionError,
+    SmartRemoteError,
+    UsageError,
+)
 from ..protocol.chunked import ChunkError
 from ..protocol.http1 import GarbledError
 from .connection import ConnectionEndedError, HandshakeError, OtherVersionError, UnexpectedBytesError
@@ -100,18 +107,22 @@ def recognize(chain: list[BaseException], url: str, *, connecting: bool) -> Smar
 
 
 def _of_unreachable(error: ProxyUnreachableError, name: str) -> SmartRemoteError:
-    """Return the error for a proxy that was not reached: what it would be for a server, with the proxy named."""
-    proxy, chain = str(error), list(causes(error))[1:]
+    """Return the error for a proxy that does not lead on: what it would be for a server, with the proxy named."""
+    proxy, chain = error.proxy.name, list(causes(error))[1:]
     if any(isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST for cause in chain):
         return RefusedError(name, f"unknown host of the proxy {proxy}")
-    for cause in chain:
-        if isinstance(cause, InterfaceError):
-            return UsageError("--interface", str(cause))
-    under = translate(chain[0], proxy, in_head=True) if chain else AttemptFailed(proxy, "no connection")
-    why = f"the proxy {proxy} cannot be reached: {under.why}"
+    under = translate(chain[0], proxy, in_head=True) if chain else AttemptFailed(proxy, "it is not there")
+    why = f"{error}: {under.why if isinstance(under, RemoteFailure) else under}"
     if isinstance(under, AttemptFailed):
-        return AttemptFailed(name, why, refused=under.refused, stalled=under.stalled)
-    return RefusedError(name, why, hint=under.hint)
+        return AttemptFailed(
+            name,
+            why,
+            crowded=under.crowded,
+            refused=under.refused,
+            stalled=under.stalled,
+            garbled=under.garbled,
+        )
+    return RefusedError(name, why, hint=under.hint) if isinstance(under, RefusedError) else under
 
 
 def refusal_of_proxy(name: str, why: str, status: int | None, hint: str | None = None) -> SmartRemoteError:

@@ -31,7 +31,11 @@ class ProxyError(ConnectionError):
 
 
 class ProxyUnreachableError(ConnectionError):
-    """No connection to the proxy could be made, for the reason that is this error's cause. Its text is its name."""
+    """There is no way through *proxy*, for the reason that is this error's cause: it is not there, or it breaks off."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(f"no way through the proxy {proxy.name}")
+        self.proxy = proxy
 
 
 class Proxy(NamedTuple):
