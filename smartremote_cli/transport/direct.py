@@ -102,7 +102,7 @@ class DirectSender:
                 return connection, receive_head(connection, self._timeout)
             except BaseException as error:
                 exchange.detach()
-                alert = connection.last_alert() if isinstance(error, ConnectionError) else None
+                alert = connection.last_alert() if isinstance(error, OSError) else None
                 connection.close()
                 if not isinstance(error, Exception) or not connection.is_stale:
                     self._check_version(route, connection, error, exchange)

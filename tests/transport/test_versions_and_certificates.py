@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from smartremote_cli.errors import AttemptFailed, RefusedError, UsageError
+from smartremote_cli.transport.connection import Connection
 from smartremote_cli.transport.options import Options
+from smartremote_cli.transport.tls import Trust
 from tests.support import faults
 from tests.support.server import Certificates, Server
-from tests.support.tool import Tool
+from tests.support.tool import PATIENCE, Tool
 from tests.transport.common import DATA, fetch
 from tests.transport.test_logins import refused
 
@@ -78,6 +81,23 @@ def test_a_certificate_that_the_server_does_not_trust_is_refused_for_good(
         pytest.raises(RefusedError, match="client certificate that it trusts"),
     ):
         fetch(server.url(), options)
+
+
+def test_an_alert_that_came_before_the_request_is_heard(certificates: Certificates) -> None:
+    """Over a long link it is always so: TLS 1.3 is ready to send before the server has seen that none was shown."""
+    with Server(DATA, tls=demanding(certificates, ssl.TLSVersion.TLSv1_3)) as server:
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        connection = Connection(sock)
+        connection.start_tls(Trust(str(certificates.ca), False).context, "127.0.0.1", PATIENCE)
+        hung_up = select.poll()
+        hung_up.register(connection.sock, getattr(select, "POLLRDHUP", select.POLLHUP))
+        assert hung_up.poll(PATIENCE * 1000)
+        with pytest.raises(OSError):
+            for _ in range(100):
+                connection.send(b"GET / HTTP/1.1\r\n\r\n", PATIENCE)
+        alert = connection.last_alert()
+        connection.close()
+    assert isinstance(alert, ssl.SSLError) and alert.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 
 
 def test_a_page_that_asks_for_a_certificate_is_understood(certificates: Certificates) -> None:
