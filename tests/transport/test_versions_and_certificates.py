@@ -92,9 +92,8 @@ def test_an_alert_that_came_before_the_request_is_heard(certificates: Certificat
         hung_up = select.poll()
         hung_up.register(connection.sock, getattr(select, "POLLRDHUP", select.POLLHUP))
         assert hung_up.poll(PATIENCE * 1000)
-        with pytest.raises(OSError):
-            for _ in range(100):
-                connection.send(b"GET / HTTP/1.1\r\n\r\n", PATIENCE)
+        with suppress(OSError):  # at once, or only when the system has heard that nobody reads
+            connection.send(b"GET / HTTP/1.1\r\n\r\n", PATIENCE)
         alert = connection.last_alert()
         connection.close()
     assert isinstance(alert, ssl.SSLError) and alert.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
