@@ -172,7 +172,18 @@ class ClosedError(SmartRemoteError, ValueError):
 
 
 def bug(error: BaseException) -> SmartRemoteError:
-    """Return an unforeseen *error* as one that a thread can hand on to its caller."""
-    failure = SmartRemoteError("a bug in smartremote", f"{type(error).__name__}: {error}")
+    """Return an unforeseen *error* as one that a thread can hand on to its caller.
+
+    Too little memory, and a locale without the characters that are needed, are the machine's trouble and no bug.
+    """
+    failure: SmartRemoteError
+    if isinstance(error, MemoryError):
+        failure = LocalError("a problem on this machine", "out of memory")
+    elif isinstance(error, UnicodeEncodeError):
+        what = ascii(error.object[error.start : error.end])
+        why = f"the locale's character set, {error.encoding}, cannot spell {what}"
+        failure = LocalError("a problem on this machine", why)
+    else:
+        failure = SmartRemoteError("a bug in smartremote", f"{type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure

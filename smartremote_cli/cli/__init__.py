@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 
@@ -22,7 +23,7 @@ from click.shell_completion import CompletionItem
 
 from .. import __version__
 from ..core.text import printable
-from ..errors import SmartRemoteError
+from ..errors import SmartRemoteError, bug
 from .output import PipeClosed
 from .signals import Interrupted, catch_signals
 
@@ -86,6 +87,7 @@ def app() -> None:
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
     _fill_in_standard_streams()
+    _print_what_the_locale_cannot()
     code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         # Commands flush what they print. After a signal do not flush: a full pipe would hold up the exit.
@@ -127,21 +129,19 @@ def run(arguments: list[str]) -> int:
             _show_traceback(error)
         tell(error)
         return error.exit_code
-    except (OSError, MemoryError) as error:
+    except OSError as error:
         # From a stream to which Click writes its own pages, or from the machine.
         if verbose:
             _show_traceback(error)
-        what = (error.strerror or str(error)) if isinstance(error, OSError) else "out of memory"
-        say(f"a problem on this machine: {what}")
+        say(f"a problem on this machine: {error.strerror or error}")
         return 6
     except Exception as error:
         if verbose:
             _show_traceback(error)
-        say(
-            f"a bug in smartremote: {type(error).__name__}: {error}",
-            "run it again with -v and report the output",
-        )
-        return 1
+        failure = bug(error)
+        known = failure.exit_code != 1
+        say(str(failure), None if known else "run it again with -v and report the output")
+        return failure.exit_code
 
 
 def tell(error: SmartRemoteError) -> None:
@@ -162,7 +162,9 @@ def say(line: str, hint: str | None = None) -> None:
 def _show_traceback(error: BaseException) -> None:
     import traceback
 
-    traceback.print_exception(error)
+    text = "".join(traceback.format_exception(error))
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write("\n".join(map(printable, text.split("\n"))))
 
 
 def _fill_in_standard_streams() -> None:
@@ -172,6 +174,12 @@ def _fill_in_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+
+
+def _print_what_the_locale_cannot() -> None:
+    """Have standard output show characters that its encoding does not know as escapes, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _without_secrets(text: str) -> str:

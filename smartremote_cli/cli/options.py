@@ -65,6 +65,11 @@ class Header(click.ParamType[str]):
 
 def network_options(command: Command) -> Command:
     """Add the options of every command that talks to a server."""
+    return _who_options(_way_options(command))
+
+
+def _who_options(command: Command) -> Command:
+    """Add the options that say who asks."""
     return _apply(
         command,
         click.option(
@@ -73,7 +78,7 @@ def network_options(command: Command) -> Command:
             multiple=True,
             type=Header(),
             metavar="'K: V'",
-            help="Send this header, to the first host only. Repeatable.",
+            help="Send this header, to the first host only; @FILE has one a line. Repeatable.",
         ),
         click.option(
             "--user", metavar="NAME[:PASS]", help="Log in; asks for the password if PASS is left out."
@@ -81,6 +86,26 @@ def network_options(command: Command) -> Command:
         click.option(
             "--netrc/--no-netrc", default=True, help="Look up credentials in ~/.netrc.", show_default=True
         ),
+        click.option(
+            "--netrc-file",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Look up credentials in FILE instead of ~/.netrc.",
+        ),
+        click.option(
+            "--cookies",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Send the cookies of FILE (Netscape format), each to its own domain.",
+        ),
+        click.option("--user-agent", metavar="TEXT", help="Send this User-Agent."),
+    )
+
+
+def _way_options(command: Command) -> Command:
+    """Add the options about the way to the server: proxies, TLS, time and pace."""
+    return _apply(
+        command,
         click.option("--proxy", metavar="URL", help="Use this proxy instead of the environment's."),
         click.option(
             "--cacert",
@@ -88,8 +113,24 @@ def network_options(command: Command) -> Command:
             metavar="FILE",
             help="Trust these certificates instead of the system's.",
         ),
+        click.option(
+            "--cert",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Show this client certificate to servers that ask for one.",
+        ),
+        click.option(
+            "--key",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="The private key of --cert, where it is in a file of its own.",
+        ),
         click.option("-k", "--insecure", is_flag=True, help="Accept any certificate."),
-        click.option("--user-agent", metavar="TEXT", help="Send this User-Agent."),
+        click.option(
+            "--interface",
+            metavar="NAME",
+            help="Connect by this network interface or local address only.",
+        ),
         click.option(
             "--timeout",
             type=Seconds(),

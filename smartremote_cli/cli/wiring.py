@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..transport.transport import Transport
     from .progress.display import Progress
 
-# Environment variables that name a proxy (urllib.request.getproxies).
-_PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 _MAP_CELLS = 64  # resolution of the block map that a display is given; it is resampled to the window's width
 
 
@@ -37,11 +35,11 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
     Begin a connection to *url* first: slow imports then run while it is being made.
     """
     with _connecting(url, options) as preconnection:
-        from ..transport.remote import check_header
-        from ..transport.transport import USER_AGENT, Options, Transport
+        from ..transport.options import USER_AGENT, Options, check_header
+        from ..transport.transport import Transport
 
         wishes = Options(
-            headers=tuple(check_header(text) for text in options["header"]),
+            headers=[check_header(text) for given in options["header"] for text in _lines(given)],
             user=_user(options["user"]),
             netrc=options["netrc"],
             proxy=_proxy(options["proxy"]),
@@ -49,6 +47,11 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
             insecure=options["insecure"],
             user_agent=options["user_agent"] or USER_AGENT,
             timeout=options["timeout"],
+            cert=options["cert"],
+            key=options["key"],
+            netrc_file=_readable(options["netrc_file"]),
+            cookies=options["cookies"],
+            interface=options["interface"],
         )
         with Transport(wishes, preconnection=preconnection) as transport:
             yield transport
@@ -69,23 +72,24 @@ def _connect(url: str, options: dict[str, Any]) -> Preconnection | None:
     """Begin to connect to *url*; return None when the run is offline or uses a proxy."""
     from ..core.addresses import endpoint_of
     from ..core.urls import check_url
+    from ..transport.environment import proxy_from_environment
     from ..transport.preconnect import Preconnection
 
-    named = {name.lower() for name, value in os.environ.items() if value}
-    # macOS has a system setting for proxies as well.
-    proxied = options["proxy"] or (options["proxy"] is None and named & _PROXIES) or sys.platform == "darwin"
-    if proxied or options.get("offline"):
+    if options["proxy"] or options.get("offline"):
         return None
     try:
-        scheme, host, port = endpoint_of(check_url(url))
+        endpoint = endpoint_of(check_url(url))
+        scheme, host, port = endpoint
+        if options["proxy"] is None and proxy_from_environment(endpoint):
+            return None
+        trust = None
+        if scheme == "https":
+            from ..transport.tls import Trust
+
+            trust = Trust(options["cacert"], options["insecure"], options["cert"], options["key"])
     except UsageError:  # the command reports it once it has checked its other options
         return None
-    trust = None
-    if scheme == "https":
-        from ..transport.tls import Trust
-
-        trust = Trust(options["cacert"], options["insecure"])
-    return Preconnection(host, port, trust, options["timeout"])
+    return Preconnection(host, port, trust, options["timeout"], options["interface"])
 
 
 def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy:
@@ -151,11 +155,41 @@ def _log(verbose: bool) -> None:
         return
     import logging
 
+    from ..core.text import printable
+
+    class Harmless(logging.Formatter):
+        """Makes what a server said harmless for the terminal: a line a message, and a traceback as it is."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return "\n".join(map(printable, super().format(record).split("\n")))
+
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("smartremote: %(message)s"))
+    handler.setFormatter(Harmless("smartremote: %(message)s"))
     logger = logging.getLogger("smartremote")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
+
+
+def _lines(header: str) -> list[str]:
+    """Return the headers that an option gives: itself, or with @FILE the lines of a file, with @- those of stdin."""
+    if not header.startswith("@"):
+        return [header]
+    try:
+        if header == "@-":
+            lines = sys.stdin.read().splitlines()
+        else:
+            with open(header[1:], encoding="utf-8") as file:
+                lines = file.read().splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError("--header", f"{header[1:]} cannot be read as headers") from error
+    return [line for line in lines if line.strip()]
+
+
+def _readable(path: str | None) -> str | None:
+    """Return the *path* of a netrc file, which the user asked for: then it must be there."""
+    if path is not None and not os.access(path, os.R_OK):
+        raise UsageError("--netrc-file", f"{path} cannot be read")
+    return path
 
 
 def _proxy(text: str | None) -> str | None:

@@ -41,8 +41,9 @@ def endpoint_of(url: str) -> Endpoint:
     """Return where to connect for *url*, which `check_url` has passed; `UsageError` for a host that cannot be.
 
     ASCII names go out as they are, also those that IDNA would refuse (a heart, say): the resolver decides. Only an
-    encoded label that encodes nothing is taken for a slip. Names that are not ASCII are encoded (RFC 5891); an IPv6
-    zone is written ``%25eth0`` in a URL (RFC 6874) and ``%eth0`` to the system.
+    encoded label that encodes nothing is taken for a slip. Names that are not ASCII are encoded (RFC 5891), and where
+    IDNA has no room for a character, label by label as browsers do. An IPv6 zone is written ``%25eth0`` in a URL (RFC
+    6874) and ``%eth0`` to the system.
     """
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
@@ -54,7 +55,7 @@ def endpoint_of(url: str) -> Endpoint:
         _check_literal(url, host)
     elif not host.isascii():
         host = _idna(url, host)
-    elif not all(_is_label(label) for label in host.split(".")):
+    elif "xn--" in host.split("."):
         raise UsageError(redact(url), "not a URL: no host has such a name")
     return Endpoint(scheme, host, parts.port or DEFAULT_PORTS.get(scheme, 0))
 
@@ -91,16 +92,29 @@ def _idna(url: str, host: str) -> str:
     try:
         return idna.encode(host.lower()).decode("ascii")
     except UnicodeError:  # idna.IDNAError is one
-        raise UsageError(redact(url), "not a URL: its host is no internationalized domain name") from None
-
-
-def _is_label(label: str) -> bool:
-    if not label.startswith("xn--"):
-        return True
+        pass
     try:
-        return label[4:].encode().decode("punycode") != ""
+        name = ".".join(map(_encoded_label, re.split("[.\u3002\uff0e\uff61]", host)))
     except UnicodeError:
-        return False
+        raise UsageError(redact(url), "not a URL: its host is no internationalized domain name") from None
+    if not all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
+        raise UsageError(redact(url), "not a URL: its host is too long for a domain name")
+    return name
+
+
+def _encoded_label(label: str) -> str:
+    """Return *label* in ASCII: names with emoji are registered and used, though IDNA has no room for them (RFC 3492).
+
+    A character that stands for another one (a full-width letter, say) is refused: it may be there to deceive.
+    """
+    import unicodedata
+
+    folded = label.lower().replace("\ufe0f", "")  # a wish for the coloured form of a character
+    if folded.isascii():
+        return folded
+    if not folded.isprintable() or " " in folded or unicodedata.normalize("NFKC", folded) != folded:
+        raise UnicodeError("no name has such a character")
+    return "xn--" + folded.encode("punycode").decode("ascii")
 
 
 def _escaped(text: str, safe: str) -> str:

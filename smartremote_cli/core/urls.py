@@ -85,6 +85,12 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return scheme, (parts.hostname or "").lower(), parts.port or _DEFAULT_PORTS.get(scheme, 0)
 
 
+def is_same_origin(first: str, later: str) -> bool:
+    """Return whether *later* belongs to whom the user meant with *first*: one origin, or its upgrade to https."""
+    one, other = origin_of(first), origin_of(later)
+    return one == other or (one[0] == "http" and other[0] == "https" and one[1] == other[1])
+
+
 def file_name(url: str, disposition: str | None) -> str:
     """Return a bare, harmless file name for the current folder.
 

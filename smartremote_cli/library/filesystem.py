@@ -43,7 +43,7 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         tmp_dir: str | None = None,
         max_concurrent: int = 10,
         headers: Mapping[str, str] | None = None,
-        user: tuple[str, str] | None = None,
+        user: tuple[str, str] | str | None = None,
         timeout: float = 30.0,
         idle_download: bool = False,
         limit_rate: int | None = None,
@@ -64,10 +64,7 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         self._idle_download = idle_download
         self._limit_rate = limit_rate
         self._offline = offline
-        sent = tuple((headers or {}).items())
-        self._options = Options(
-            headers=sent, user=None if user is None else (user[0], user[1]), timeout=timeout
-        )
+        self._options = Options(headers=headers or (), user=user, timeout=timeout)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:

@@ -98,6 +98,14 @@ def may_be_head(data: bytes) -> bool:
     return _PROTOCOL.startswith(data[: len(_PROTOCOL)].lower())
 
 
+def is_http2(data: bytes) -> bool:
+    """Return whether *data* begins like HTTP/2: every server begins with a SETTINGS frame, or ends with GOAWAY.
+
+    A frame has 24 bits of length, its type (4, 7), flags, and the stream, which is 0 for both (RFC 9113, 3.4 and 4.1).
+    """
+    return len(data) >= 9 and data[:1] == b"\x00" and data[3] in (4, 7) and data[5:9] == bytes(4)
+
+
 def end_of_head(data: bytes, since: int = 0) -> int | None:
     """Return where the first head in *data* ends, None when it does not yet. Up to *since* it was looked for before."""
     found = _END_OF_HEAD.search(data, max(0, since - 2))

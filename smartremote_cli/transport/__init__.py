@@ -10,6 +10,10 @@ which a *dialer* makes along a *route* (an endpoint, and maybe a proxy) and a po
 `httpx_client` over the caller's client. A response reads from a *body*, whose bytes go straight into the caller's
 buffer.
 
+A *visitor* is who we are to servers in one run: the credentials by origin and by netrc, the nonces that servers gave,
+the cookies that they set. A *login* is how one request says so, over the *challenges* that answers pose. A *refusal* is
+what a status means for whoever asked. The *environment* names proxies; *options* are checked when they are given.
+
 Redirects, logging and credentials are left to `remote` in both cases: a client of its own would forward every header
 across origins and print secrets.
 """

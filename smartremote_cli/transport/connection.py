@@ -38,6 +38,10 @@ class UnexpectedBytesError(ConnectionError):
     """Something came before it was its turn."""
 
 
+class OtherVersionError(ConnectionError):
+    """The server speaks a version of HTTP that we do not. Its text says which."""
+
+
 class HandshakeError(ConnectionError):
     """TLS could not be begun, for the reason that is this error's cause."""
 
@@ -51,6 +55,9 @@ class Connection:
         self._sock: socket.socket | TlsSocket = sock
         self._fill: Callable[[memoryview], int] = sock.recv_into
         self._tls: TlsSocket | None = None
+        self.chose_protocol = (
+            False  # whether the server chose the protocol that it was offered within TLS (ALPN)
+        )
         self._buffer = b""
         self.sent_at = 0.0  # when the last `send` was done
         self._aborted = False
@@ -172,6 +179,7 @@ class Connection:
         while True:
             try:
                 self._tls.do_handshake()
+                self.chose_protocol = self._tls.selected_alpn_protocol() is not None
                 break
             except OSError as error:
                 if not self._event_for(error, select.POLLIN) and not self._aborted:
@@ -179,6 +187,21 @@ class Connection:
                     raise HandshakeError("TLS could not be begun") from error
                 silence = f"no TLS handshake within {timeout:g} s"
                 self._wait_out(error, select.POLLIN, deadline - time.monotonic(), silence)
+
+    def last_alert(self) -> OSError | None:
+        """Return what TLS says of a connection that broke while a request went out, None for nothing.
+
+        A server that wants a client certificate says so after the handshake (TLS 1.3), and closes the connection.
+        """
+        if self._tls is None or self._aborted:
+            return None
+        try:
+            while self._tls.recv(1):
+                pass
+        except OSError as error:
+            is_end = isinstance(error, ConnectionError) or self._tls.event_for(error)
+            return None if is_end else error
+        return None
 
     def abort(self) -> None:
         """Make every use of this connection fail from now on, also one that is waiting in another thread."""

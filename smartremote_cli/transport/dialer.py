@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.addresses import Endpoint
+from ..protocol.http1 import GarbledError
 from .connection import Connection
 from .exchange import Exchange
 from .failures import is_distrust
 from .happy_eyeballs import connect
+from .options import Options
 from .preconnect import Preconnection
-from .proxy import Proxy, open_tunnel
+from .proxy import Proxy, ProxyError, ProxyUnreachableError, open_tunnel
 
 if TYPE_CHECKING:
     from .tls import Trust
@@ -41,15 +44,13 @@ class Dialer:
     The first direct connection is the *preconnection*, where there is one that leads there.
     """
 
-    def __init__(
-        self, cacert: str | None, insecure: bool, timeout: float, preconnection: Preconnection | None
-    ) -> None:
-        self._cacert = cacert
-        self._insecure = insecure
-        self._timeout = timeout
+    def __init__(self, options: Options, preconnection: Preconnection | None) -> None:
+        self._options = options
+        self._timeout = options.timeout
         self._preconnection = preconnection
-        self._lock = threading.Lock()  # guards _trust
+        self._lock = threading.Lock()  # guards _trust, _proxy_trust
         self._trust = None if preconnection is None else preconnection.trust
+        self._proxy_trust: Trust | None = None
 
     def dial(self, route: Route, exchange: Exchange) -> Connection:
         """Return a new connection for *exchange*, which may abort it from its first moment on.
@@ -71,12 +72,11 @@ class Dialer:
         endpoint, proxy = route
         connection = self._preconnected(endpoint, exchange) if proxy is None else None
         if connection is None:
-            host, port = (endpoint.host, endpoint.port) if proxy is None else (proxy.host, proxy.port)
-            connection = Connection(connect(host, port, self._timeout, exchange.is_stopped))
+            connection = Connection(self._connect(endpoint, proxy, exchange))
         try:
             exchange.attach(connection)
             if proxy is not None:
-                self._pass_through(connection, proxy, route, trust)
+                self._pass_through(connection, proxy, route, exchange)
             if endpoint.scheme == "https" and (proxy is not None or not connection.is_tls):
                 assert trust is not None
                 connection.start_tls(trust.context, endpoint.host, self._timeout)
@@ -85,6 +85,33 @@ class Dialer:
             connection.close()
             raise
         return connection
+
+    def chooses_http2(self, route: Route, exchange: Exchange) -> bool:
+        """Return whether the server chooses HTTP/2 when it is offered that alone."""
+        from .tls import Trust
+
+        options = self._options
+        trust = Trust(options.cacert, options.insecure, options.cert, options.key, protocol="h2")
+        trust.complete()
+        try:
+            connection = self._dial(route, exchange, trust)
+        except OSError:
+            return False
+        exchange.detach()
+        connection.close()
+        return connection.chose_protocol
+
+    def _connect(self, endpoint: Endpoint, proxy: Proxy | None, exchange: Exchange) -> socket.socket:
+        if proxy is None:
+            host, port = endpoint.host, endpoint.port
+            return connect(host, port, self._timeout, exchange.is_stopped, self._options.interface)
+        try:
+            host, port = proxy.host, proxy.port
+            return connect(host, port, self._timeout, exchange.is_stopped, self._options.interface)
+        except OSError as error:
+            if exchange.is_stopped():
+                raise
+            raise ProxyUnreachableError(proxy) from error
 
     def _preconnected(self, endpoint: Endpoint, exchange: Exchange) -> Connection | None:
         """Return the connection that was begun before there was a request, if it leads to *endpoint*."""
@@ -96,11 +123,20 @@ class Dialer:
             return None
         return connection
 
-    def _pass_through(self, connection: Connection, proxy: Proxy, route: Route, trust: Trust | None) -> None:
+    def _pass_through(self, connection: Connection, proxy: Proxy, route: Route, exchange: Exchange) -> None:
         """Have *proxy* lead on to where *route* does, unless it is asked to forward the request itself."""
+        try:
+            self._negotiate(connection, proxy, route)
+        except ProxyError:
+            raise
+        except (OSError, GarbledError) as error:
+            if exchange.is_stopped():
+                raise
+            raise ProxyUnreachableError(proxy) from error
+
+    def _negotiate(self, connection: Connection, proxy: Proxy, route: Route) -> None:
         if proxy.scheme == "https":
-            assert trust is not None
-            connection.start_tls(trust.context, proxy.host, self._timeout)
+            connection.start_tls(self._trusting_proxy().context, proxy.host, self._timeout)
         if proxy.is_socks:
             from .socks import negotiate
 
@@ -113,5 +149,18 @@ class Dialer:
             if self._trust is None:
                 from .tls import Trust
 
-                self._trust = Trust(self._cacert, self._insecure)
+                options = self._options
+                self._trust = Trust(options.cacert, options.insecure, options.cert, options.key)
             return self._trust
+
+    def _trusting_proxy(self) -> Trust:
+        """Return the same trust for a proxy, to which the client certificate is not shown."""
+        if self._options.cert is None:
+            return self._trusting()
+        with self._lock:
+            if self._proxy_trust is None:
+                from .tls import Trust
+
+                self._proxy_trust = Trust(self._options.cacert, self._options.insecure)
+                self._proxy_trust.complete()
+            return self._proxy_trust

@@ -10,13 +10,13 @@ from ..core.urls import redact
 from ..errors import RefusedError, UsageError
 from ..protocol.http1 import Head, build_request, framing_of
 from .body import Answer, ConnectionBody
-from .connection import Connection
+from .connection import Connection, ConnectionEndedError, OtherVersionError
 from .connections import ConnectionPool
 from .dialer import Dialer, Route
 from .exchange import Exchange
 from .failures import FOREIGN, translate
 from .heads import receive_head
-from .proxy import proxy_for
+from .proxy import proxy_for, refused_by
 
 
 class DirectSender:
@@ -37,7 +37,8 @@ class DirectSender:
         self._proxy = proxy
         self._timeout = timeout
         self._pool = ConnectionPool(idle_timeout, stopped)
-        self._lock = threading.Lock()  # guards _routes
+        self._lock = threading.Lock()  # guards _routes, _probed
+        self._probed: set[Endpoint] = set()  # asked whether they speak HTTP/2
         self._routes: dict[Endpoint, Route] = {}
 
     def send(self, url: str, headers: list[tuple[str, str]], *, own: bool, exchange: Exchange) -> Answer:
@@ -57,6 +58,12 @@ class DirectSender:
             connection, head = self._ask(route, request, exchange)
         except FOREIGN as error:
             raise translate(error, url, in_head=True) from error
+        if (
+            head.status == 407 and route.proxy is not None
+        ):  # a server's own 407 would say nothing to us either
+            exchange.detach()
+            connection.close()
+            raise translate(refused_by(route.proxy, head), url, in_head=True)
         framing = framing_of(head.status, head.headers)
         body = ConnectionBody(connection, head, framing, lambda it: self._pool.give_back(route.key, it))
         return Answer(head.status, head.headers, framing.length, body)
@@ -95,9 +102,28 @@ class DirectSender:
                 return connection, receive_head(connection, self._timeout)
             except BaseException as error:
                 exchange.detach()
+                alert = connection.last_alert() if isinstance(error, OSError) else None
                 connection.close()
                 if not isinstance(error, Exception) or not connection.is_stale:
-                    raise
+                    self._check_version(route, connection, error, exchange)
+                    raise (alert or error) from error.__cause__
+
+    def _check_version(
+        self, route: Route, connection: Connection, error: BaseException, exchange: Exchange
+    ) -> None:
+        """Raise `OtherVersionError` where a server that hung up chooses HTTP/2 when it is offered.
+
+        It did not choose HTTP/1.1 when that was offered alone (ALPN; RFC 7301), so it speaks no other version.
+        """
+        if not isinstance(error, (ConnectionEndedError, ConnectionResetError, BrokenPipeError)):
+            return
+        if connection.is_tls and not connection.chose_protocol and not exchange.is_stopped():
+            with self._lock:
+                if route.endpoint in self._probed:
+                    return
+                self._probed.add(route.endpoint)
+            if self._dialer.chooses_http2(route, exchange):
+                raise OtherVersionError("it speaks HTTP/2 only")
 
     def _connection(self, route: Route, exchange: Exchange) -> Connection:
         """Return an idle connection, else a new one, attached to *exchange*."""

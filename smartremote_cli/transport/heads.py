@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from ..protocol.http1 import MAX_HEAD, GarbledError, Head, end_of_head, may_be_head, parse_head
-from .connection import Connection, ConnectionEndedError
+from ..protocol.http1 import MAX_HEAD, GarbledError, Head, end_of_head, is_http2, may_be_head, parse_head
+from .connection import Connection, ConnectionEndedError, OtherVersionError
 
 _READ_BYTES = (
     64 * 1024
@@ -42,6 +42,8 @@ def _take_head(connection: Connection, deadline: float, timeout: float, room: in
             raise ConnectionEndedError("the connection ended before an answer came")
         data += more
         if not may_be_head(data):
+            if is_http2(data):
+                raise OtherVersionError("it speaks HTTP/2 only")
             raise GarbledError("it is not HTTP/1")
     if end is None or end > room:
         raise GarbledError(f"headers of more than {MAX_HEAD} bytes")

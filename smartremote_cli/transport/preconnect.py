@@ -5,6 +5,7 @@ Importing takes as long as some round trips to a server, during which the networ
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -26,8 +27,11 @@ class Preconnection:
     *timeout* is in seconds, for connecting and for TLS, as for a connection that is made when it is needed.
     """
 
-    def __init__(self, host: str, port: int, trust: Trust | None, timeout: float) -> None:
+    def __init__(
+        self, host: str, port: int, trust: Trust | None, timeout: float, interface: str | None = None
+    ) -> None:
         self.trust = trust
+        self._interface = interface
         self._address = host, port
         self._timeout = timeout
         self._lock = threading.Lock()  # guards _connection, _taken, _dropped
@@ -55,7 +59,11 @@ class Preconnection:
                 self._give_up(taken=True)
                 raise ConnectionAbortedError("stopped")
         if self._failure is not None:
-            raise self._failure
+            from .failures import is_distrust  # not loaded before there is a failure
+
+            if isinstance(self._failure, (TimeoutError, socket.gaierror)) or is_distrust(self._failure):
+                raise self._failure  # another attempt would take as long, or need more certificates first
+            return None  # it may have come too early: what counts is the connection that is made when it is needed
         assert self._connection is not None
         if not self._connection.check_quiet():  # the server ended it: no request came in time
             self._connection.close()
@@ -82,7 +90,8 @@ class Preconnection:
     def _run(self) -> None:
         host, port = self._address
         try:
-            connection = Connection(connect(host, port, self._timeout, lambda: self._dropped))
+            sock = connect(host, port, self._timeout, lambda: self._dropped, self._interface)
+            connection = Connection(sock)
         except Exception as error:
             self._failure = error
             self._done.set()

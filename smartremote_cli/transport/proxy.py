@@ -6,17 +6,16 @@ It is asked for http URLs in absolute form (RFC 9112, 3.2.2), and for a tunnel t
 
 from __future__ import annotations
 
-import binascii
-import os
-import sys
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..core.addresses import Endpoint
 from ..core.urls import credentials_of, redact
 from ..errors import UsageError
-from ..protocol.http1 import build_request
+from ..protocol.http1 import Head, build_request
+from .challenges import basic, parse_challenges, unspoken
 from .connection import Connection
+from .environment import proxy_from_environment
 from .heads import receive_head
 
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}  # 1080: RFC 1928, 3
@@ -25,9 +24,18 @@ _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}  # 1080: RF
 class ProxyError(ConnectionError):
     """The proxy does not lead on. *status* is what an HTTP proxy answered, None where it answered otherwise."""
 
-    def __init__(self, why: str, status: int | None = None) -> None:
+    def __init__(self, why: str, status: int | None = None, hint: str | None = None) -> None:
         super().__init__(why)
         self.status = status
+        self.hint = hint
+
+
+class ProxyUnreachableError(ConnectionError):
+    """There is no way through *proxy*, for the reason that is this error's cause: it is not there, or it breaks off."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__(f"no way through the proxy {proxy.name}")
+        self.proxy = proxy
 
 
 class Proxy(NamedTuple):
@@ -39,6 +47,12 @@ class Proxy(NamedTuple):
     user: tuple[str, str] | None
 
     @property
+    def name(self) -> str:
+        """The proxy as messages name it, without its user."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
     def is_socks(self) -> bool:
         return self.scheme.startswith("socks")
 
@@ -47,8 +61,7 @@ class Proxy(NamedTuple):
         """The header fields that are for the proxy alone."""
         if self.user is None:
             return []
-        token = binascii.b2a_base64(":".join(self.user).encode(), newline=False).decode("ascii")
-        return [("Proxy-Authorization", f"Basic {token}")]
+        return [("Proxy-Authorization", basic(*self.user))]
 
 
 def parse_proxy(text: str) -> Proxy:
@@ -67,22 +80,8 @@ def parse_proxy(text: str) -> Proxy:
 
 def proxy_for(endpoint: Endpoint, chosen: str | None) -> Proxy | None:
     """Return the proxy that leads to *endpoint*: the *chosen* one ("" for none), else what the environment says."""
-    text = _from_environment(endpoint) if chosen is None else chosen
+    text = proxy_from_environment(endpoint) if chosen is None else chosen
     return parse_proxy(text) if text else None
-
-
-def _from_environment(endpoint: Endpoint) -> str | None:
-    # urllib.request loads half of the standard library, and most environments name no proxy. macOS and Windows have
-    # settings for them, too.
-    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
-        return None
-    from urllib.request import getproxies, proxy_bypass
-
-    found = getproxies()
-    text = found.get(endpoint.scheme) or found.get("all")
-    if text and (proxy_bypass(endpoint.authority) or proxy_bypass(endpoint.host)):
-        return None
-    return text
 
 
 def open_tunnel(connection: Connection, proxy: Proxy, endpoint: Endpoint, timeout: float) -> None:
@@ -90,6 +89,20 @@ def open_tunnel(connection: Connection, proxy: Proxy, endpoint: Endpoint, timeou
     there = endpoint.authority
     fields = [("Accept", "*/*"), *proxy.fields]
     connection.send(build_request(there, there, fields, method="CONNECT"), timeout)
-    status = receive_head(connection, timeout).status
-    if not 200 <= status < 300:
-        raise ProxyError(f"status {status}", status)
+    head = receive_head(connection, timeout)
+    if not 200 <= head.status < 300:
+        raise refused_by(proxy, head)
+
+
+def refused_by(proxy: Proxy, head: Head) -> ProxyError:
+    """Return the error for the answer *head* of a *proxy* that does not lead on."""
+    if head.status != 407:
+        return ProxyError(f"status {head.status}", head.status)
+    other = unspoken(parse_challenges(head.headers.all("proxy-authenticate")))
+    if other is not None:
+        why = f"407 Proxy Authentication Required: {proxy.name} asks for {other}, which smartremote does not speak"
+        return ProxyError(why, 407)
+    why = f"407 Proxy Authentication Required by {proxy.name}"
+    if proxy.user is None:
+        return ProxyError(why, 407, "give --proxy http://NAME:PASS@HOST:PORT")
+    return ProxyError(f"{why}: it does not accept the user and password given for it", 407)

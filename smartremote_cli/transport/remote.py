@@ -1,46 +1,32 @@
 """Remote: one resource behind a URL: which server is asked, with which headers, and what a refusal means.
 
 Redirects are followed by hand, because credentials and every header that the user set belong to the first origin
-alone. Where they led is remembered for this run; a signed URL expires, so after a refusal there the original URL is
-asked once more. A remote knows one source, and nothing of the transfer that it serves.
+alone, and each later host has its own (`visitor`). Where they led is remembered for this run; a signed URL expires, so
+after a refusal there the original URL is asked once more. A remote knows one source, and nothing of the transfer that
+it serves.
 """
 
 from __future__ import annotations
 
-import binascii
 import copy
-import os
 import threading
-import time
 from collections.abc import Callable, Iterable
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
-from ..core.urls import check_url, credentials_of, escaped, origin_of, redact, without_credentials
-from ..errors import (
-    AttemptFailed,
-    RefusedError,
-    RemoteNotFoundError,
-    RemotePermissionError,
-    SmartRemoteError,
-    UsageError,
-)
+from ..core.urls import check_url, credentials_of, escaped, is_same_origin, redact, without_credentials
+from ..errors import AttemptFailed, RefusedError, SmartRemoteError, UsageError
 from ..protocol.answers import Asked
-from ..protocol.headers import retry_after
-from .failures import phrase_of
+from .options import RESERVED, check_header
+from .refusals import TEMPORARY, refusal
 from .response import Response
 from .transport import Transport
+
+__all__ = ["MAX_REDIRECTS", "RESERVED", "Remote", "check_header", "refusal"]
 
 MAX_REDIRECTS = 10  # binding (contract); browsers follow 20, curl 30 or 50, and real chains are under five
 # A redirect's body of up to this size is read, so that its connection can be used again: one read's worth.
 _SKIPPABLE_BYTES = 64 * 1024
 _REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
-_TEMPORARY = frozenset({408, 425, 429, 503})
-
-# The transfer sets these itself: ranges, conditions, codings and framing.
-RESERVED = frozenset(
-    "range if-range if-match if-none-match if-modified-since if-unmodified-since accept-encoding "
-    "content-length transfer-encoding connection".split()
-)
 
 
 class Remote:
@@ -51,6 +37,7 @@ class Remote:
         self._credentials = credentials_of(check_url(url))
         self.url = without_credentials(check_url(url))
         self.transport = transport
+        self._visitor = transport.visitor(self._credentials)
         self._final: str | None = None
         self._strikes = 0  # failures at that URL in a row
         self._has_answered = False
@@ -64,6 +51,7 @@ class Remote:
         """Return the same resource over another *transport*, as a child process needs."""
         other = copy.copy(self)
         other.transport = transport
+        other._visitor = transport.visitor(self._credentials)
         return other
 
     def ask(
@@ -89,7 +77,7 @@ class Remote:
             if response.status < 300 or response.status in (304, 412, 416):
                 self._strikes = 0
                 return response
-            if response.status in _TEMPORARY:
+            if response.status in TEMPORARY:
                 return response
             if response.status >= 500:
                 self._has_failed(final)
@@ -138,7 +126,9 @@ class Remote:
                 redact(url), f"a redirect to {redact(target)}, which is no http URL"
             ) from error
         if url.lower().startswith("https:") and not following.lower().startswith("https:"):
-            raise RefusedError(redact(url), f"a redirect from https down to {redact(following)}")
+            shown = redact(following)
+            hint = f"if you can do without encryption, ask for {shown} itself"
+            raise RefusedError(redact(url), f"a redirect from https down to {shown}", hint=hint)
         return following
 
     def _check_running(self, stopped: Callable[[], bool]) -> None:
@@ -148,71 +138,36 @@ class Remote:
     def _send(
         self, url: str, asked: Asked, extra: Iterable[tuple[str, str]], stopped: Callable[[], bool]
     ) -> Response:
+        """Send one request, and again where its answer asks for a login that can be given."""
         options = self.transport.options
         headers = [("User-Agent", options.user_agent), ("Accept", "*/*"), ("Accept-Encoding", "identity")]
         if asked.header is not None:
             headers.append(("Range", asked.header))
         headers += extra
-        first = origin_of(url) == origin_of(self.url)
+        first = is_same_origin(self.url, url)
+        own = {name.lower() for name, _ in options.headers} if first else set()
         if first:
-            own = {name.lower() for name, _ in options.headers}
-            headers = [
-                field for field in headers if field[0].lower() not in own or field[0].lower() in RESERVED
-            ]
-            headers += options.headers
-            pair = options.user or self._credentials or _from_netrc(url, options.netrc)
-            if pair is not None and "authorization" not in own:
-                token = binascii.b2a_base64(f"{pair[0]}:{pair[1]}".encode(), newline=False).decode("ascii")
-                headers.append(("Authorization", f"Basic {token}"))
-        return self.transport.send(url, headers, own=first, stopped=stopped)
+            headers = [field for field in headers if field[0].lower() not in own] + list(options.headers)
+        login = self._visitor.login(url, first=first, by_header="authorization" in own)
+        while True:
+            fields = self._with_cookies([*headers, *login.fields()], url, first)
+            response = self.transport.send(url, fields, own=first, stopped=stopped)
+            if self.transport.keeps_cookies or not first:
+                self._visitor.cookies.keep(url, response.headers.all("set-cookie"))
+            response.login = login
+            if login.is_refused(response.status, response.headers):
+                return response
+            response.skip(_SKIPPABLE_BYTES)
+            response.close()
+            self._check_running(stopped)
 
-
-def check_header(text: str) -> tuple[str, str]:
-    """Return the (name, value) of a header given as ``Name: value``; `UsageError` when it is none."""
-    name, colon, value = text.partition(":")
-    name, value = name.strip(), value.strip()
-    if not colon or not name.isascii() or not name.replace("-", "").replace("_", "").isalnum():
-        raise UsageError("--header", "expected 'Name: value'")
-    if any(ord(char) < 32 or char == "\x7f" for char in value) or not value.isascii():
-        raise UsageError("--header", f"the value of {name} holds characters that a header cannot carry")
-    if name.lower() in RESERVED:
-        raise UsageError("--header", f"{name} is smartremote's own to set")
-    return name, value
-
-
-def refusal(response: Response, name: str) -> SmartRemoteError:
-    """Return the error that a status other than 200, 206, 304, 412 and 416 stands for."""
-    status, phrase = response.status, phrase_of(response.status)
-    if status in _TEMPORARY or status >= 500:
-        wait = retry_after(response.headers, time.time())
-        return AttemptFailed(
-            name,
-            phrase,
-            crowded=status in (429, 503),
-            broken=status == 500,
-            retry_after=wait,
-        )
-    if status in (404, 410):
-        return RemoteNotFoundError(name, phrase)
-    if status in (401, 403, 407):
-        hint = "give --user NAME or a header with -H" if status == 401 else None
-        return RemotePermissionError(name, phrase, hint=hint)
-    return RefusedError(name, phrase)
-
-
-def _from_netrc(url: str, wanted: bool) -> tuple[str, str] | None:
-    """Return the credentials that ~/.netrc, or $NETRC, has for the host of *url*; an unreadable file has none."""
-    if not wanted:
-        return None
-    path = os.environ.get("NETRC") or os.path.expanduser("~/.netrc")
-    if not os.path.exists(path):  # the usual case, in which the parser need not be loaded
-        return None
-    import netrc
-
-    try:
-        found = netrc.netrc(path).authenticators(urlsplit(url).hostname or "")
-    except (OSError, netrc.NetrcParseError, UnicodeError):
-        return None
-    if found is None or not (found[0] or found[2]):
-        return None
-    return found[0] or "", found[2] or ""
+    def _with_cookies(self, headers: list[tuple[str, str]], url: str, first: bool) -> list[tuple[str, str]]:
+        """Return *headers* with the cookies for *url*, beside those that the user has given."""
+        if first and not self.transport.keeps_cookies:
+            return headers
+        kept = self._visitor.cookies.field_for(url)
+        if kept is None:
+            return headers
+        given = [value for name, value in headers if name.lower() == "cookie"]
+        others = [field for field in headers if field[0].lower() != "cookie"]
+        return [*others, ("Cookie", "; ".join([*given, kept]))]

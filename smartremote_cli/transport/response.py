@@ -11,10 +11,12 @@ from ..errors import AttemptFailed, SmartRemoteError
 from .body import Answer
 from .exchange import Exchange
 from .failures import FOREIGN, translate
+from .visitor import Login
 
 # A connection is worth waiting this long for the end of a chunked body, or for a refusal's short body: about what a new
 # one costs over a long link, with its handshakes (two round trips of 100 ms).
 _SAVING_SECONDS = 0.2
+_KEPT_BYTES = 4 * 1024  # of that, for words about the refusal: nginx's whole page is 240 bytes
 _SKIP_BYTES = 64 * 1024  # read at once of a body that is dropped
 
 
@@ -34,6 +36,8 @@ class Response:
     ) -> None:
         self.url = url
         self.status, self.headers, self.length, self._body = answer
+        self.login: Login | None = None  # how the request logged in
+        self.skipped = b""  # how a body that was dropped began
         self._left = self.length
         self._timeout = timeout
         self._exchange = exchange  # the body is attached to it
@@ -77,8 +81,8 @@ class Response:
         self._timeout = min(self._timeout, _SAVING_SECONDS)
         deadline = time.monotonic() + self._timeout
         with contextlib.suppress(SmartRemoteError):
-            while time.monotonic() < deadline and self.read_into(view):
-                pass
+            while time.monotonic() < deadline and (count := self.read_into(view)):
+                self.skipped = self.skipped or bytes(view[: min(count, _KEPT_BYTES)])
 
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else close it."""

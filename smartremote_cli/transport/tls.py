@@ -37,15 +37,27 @@ _BUNDLES = (
 class Trust:
     """Which certificates are trusted. `context` is what connections use, and stays the same object."""
 
-    def __init__(self, cacert: str | None, insecure: bool) -> None:
+    def __init__(
+        self,
+        cacert: str | None,
+        insecure: bool,
+        cert: str | None = None,
+        key: str | None = None,
+        *,
+        protocol: str = "http/1.1",
+    ) -> None:
         """Trust the system's store, with SSL_CERT_FILE and SSL_CERT_DIR; *cacert* alone; or, *insecure*, anyone.
 
-        Where OpenSSL was built for another system's paths, the usual bundles and then certifi's are tried.
+        Servers that ask for it are shown the certificate in the file *cert*, whose key is in the file *key* or in the
+        same one. *protocol* is offered by ALPN. Where OpenSSL was built for another system's paths, the usual bundles
+        and then certifi's are tried.
         """
         self._lock = threading.Lock()  # guards _rest
         self._rest: str | None = None
         self.context = self._context(cacert, insecure)
-        self.context.set_alpn_protocols(["http/1.1"])
+        self.context.set_alpn_protocols([protocol])
+        if cert is not None:
+            self._show(cert, key)
 
     @property
     def is_whole(self) -> bool:
@@ -59,6 +71,22 @@ class Trust:
                 with contextlib.suppress(OSError):  # a bundle that cannot be read adds nothing
                     self.context.load_verify_locations(cafile=self._rest)
                 self._rest = None
+
+    def _show(self, cert: str, key: str | None) -> None:
+        """Have servers that ask for a client certificate get this one."""
+
+        def no_password() -> bytes:
+            raise UsageError("--key", f"{key or cert} is encrypted; give a key without a password")
+
+        for option, path in (("--cert", cert), ("--key", key)):
+            if path is not None and not os.access(path, os.R_OK):
+                raise UsageError(option, f"{path} cannot be read")
+        try:
+            self.context.load_cert_chain(cert, key, no_password)
+            self.context.post_handshake_auth = True  # Apache asks when it has seen the path
+        except (OSError, ssl.SSLError, ValueError) as error:
+            both = f"{cert} and {key} are" if key else f"{cert} is"
+            raise UsageError("--cert", f"{both} no certificate with its private key, in PEM") from error
 
     def _context(self, cacert: str | None, insecure: bool) -> ssl.SSLContext:
         if insecure:
@@ -137,9 +165,13 @@ class TlsSocket(ABC):
 
 
 def wrap(under: socket.socket | TlsSocket, context: ssl.SSLContext, host: str) -> TlsSocket:
-    """Return TLS with *host* over *under*, before its handshake."""
+    """Return TLS with *host* over *under*, before its handshake.
+
+    TLS names it without a trailing dot (RFC 6066, 3) and without a zone.
+    """
+    name = host.partition("%")[0].removesuffix(".")
     return (
-        NestedTls(under, context, host) if isinstance(under, TlsSocket) else DirectTls(under, context, host)
+        NestedTls(under, context, name) if isinstance(under, TlsSocket) else DirectTls(under, context, name)
     )
 
 

@@ -5,40 +5,28 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .. import __version__
 from ..core.urls import redact
 from ..errors import AttemptFailed, ClosedError
 from .body import Answer
 from .dialer import Dialer
 from .direct import DirectSender
 from .exchange import Exchange
+from .options import USER_AGENT, Options
 from .preconnect import Preconnection
 from .response import Response
+from .visitor import Credentials, Visitor
 
 if TYPE_CHECKING:
     import httpx
 
+__all__ = ["IDLE_SECONDS", "USER_AGENT", "Options", "Transport"]
+
 # Servers close idle connections after 5 s (Apache) to 75 s (nginx), load balancers after 60 to 350: longer is no use.
 IDLE_SECONDS = 300.0
-USER_AGENT = f"smartremote/{__version__}"
-
 # A request that waits for its turn looks this often whether it was stopped meanwhile.
 _POLL_SECONDS = 0.1
-
-
-class Options(NamedTuple):
-    """How to talk to servers. *timeout* is in seconds; *headers* and *user* go to the first origin only."""
-
-    headers: tuple[tuple[str, str], ...] = ()
-    user: tuple[str, str] | None = None
-    netrc: bool = True
-    proxy: str | None = None
-    cacert: str | None = None
-    insecure: bool = False
-    user_agent: str = USER_AGENT
-    timeout: float = 30.0
 
 
 class Sender(Protocol):
@@ -69,10 +57,12 @@ class Transport:
         it leads there.
         """
         self.options = options or Options()
-        self._lock = threading.Lock()  # guards _exchanges, _closed
+        self._lock = threading.Lock()  # guards _exchanges, _closed, _visitors
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self._closed = False
         self._slots = None if max_requests is None else threading.BoundedSemaphore(max_requests)
+        self._visitors: dict[tuple[str, str] | None, Visitor] = {}
+        self.keeps_cookies = client is None  # a caller's client keeps those of its own origin itself
         self._sender = self._sender_over(client, idle_timeout, preconnection)
 
     def _sender_over(
@@ -83,7 +73,7 @@ class Transport:
             from .httpx_client import ClientSender
 
             return ClientSender(client, options.timeout)
-        dialer = Dialer(options.cacert, options.insecure, options.timeout, preconnection)
+        dialer = Dialer(options, preconnection)
         return DirectSender(dialer, options.proxy, options.timeout, idle_timeout, lambda: self._closed)
 
     def __enter__(self) -> Transport:
@@ -91,6 +81,23 @@ class Transport:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def visitor(self, in_url: tuple[str, str] | None) -> Visitor:
+        """Return who we are to the servers of a resource, whose URL has the credentials *in_url*.
+
+        Resources with the same ones share what the servers told, and no others.
+        """
+        options = self.options
+        own = Credentials(*options.user, "--user") if options.user else None
+        if own is None and in_url is not None:
+            own = Credentials(*in_url, "the URL")
+        with self._lock:
+            visitor = self._visitors.get(in_url)
+            if visitor is None:
+                visitor = self._visitors[in_url] = Visitor(
+                    own, options.netrc, options.netrc_file, options.cookies
+                )
+            return visitor
 
     def close(self) -> None:
         """Close every connection; requests in flight fail with `AttemptFailed`."""

@@ -17,6 +17,7 @@ from smartremote_cli.transport.connection import Connection, HandshakeError
 from smartremote_cli.transport.dialer import Dialer, Route
 from smartremote_cli.transport.exchange import Exchange
 from smartremote_cli.transport.heads import receive_head
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.preconnect import Preconnection
 from smartremote_cli.transport.tls import TlsSocket, Trust
 from tests.support.proxy import Proxy
@@ -60,7 +61,7 @@ def test_the_first_connection_to_its_host_is_the_one_made_before(
     with Server(b"here", tls=certificates.context() if secure else None) as server:
         route = Route(Endpoint("https" if secure else "http", HERE, server.port), None)
         preconnection = Preconnection(HERE, server.port, trust, PATIENCE)
-        dialer = Dialer(str(certificates.ca), False, PATIENCE, preconnection)
+        dialer = Dialer(Options(cacert=str(certificates.ca), timeout=PATIENCE), preconnection)
         connection = dialer.dial(route, Exchange(never))
         connection.send(REQUEST, PATIENCE)
         assert receive_head(connection, PATIENCE).status == 200
@@ -80,7 +81,7 @@ def test_one_that_speaks_tls_where_none_is_wanted_is_not_used(certificates: Cert
         route = Route(Endpoint("http", HERE, port), None)
         first, _ = listener.accept()
         with certificates.context().wrap_socket(first, server_side=True) as there:
-            connection = Dialer(None, False, PATIENCE, preconnection).dial(route, Exchange(never))
+            connection = Dialer(Options(timeout=PATIENCE), preconnection).dial(route, Exchange(never))
             listener.accept()[0].close()
             assert there.recv(1) == b""
         assert not connection.is_tls
@@ -90,7 +91,7 @@ def test_one_that_speaks_tls_where_none_is_wanted_is_not_used(certificates: Cert
 def test_on_one_that_speaks_no_tls_it_is_begun_where_it_is_wanted(certificates: Certificates) -> None:
     with Server(b"here", tls=certificates.context()) as server:
         preconnection = Preconnection(HERE, server.port, None, PATIENCE)
-        dialer = Dialer(str(certificates.ca), False, PATIENCE, preconnection)
+        dialer = Dialer(Options(cacert=str(certificates.ca), timeout=PATIENCE), preconnection)
         connection = dialer.dial(Route(Endpoint("https", HERE, server.port), None), Exchange(never))
         connection.send(REQUEST, PATIENCE)
         assert receive_head(connection, PATIENCE).status == 200
@@ -126,11 +127,11 @@ def test_what_nobody_takes_is_closed(how: str) -> None:
         assert preconnection.take(HERE, port, never) is None
 
 
-def test_what_kept_it_from_being_made_is_raised_once() -> None:
+def test_one_that_could_not_be_made_changes_nothing() -> None:
+    """What counts is the connection that is made when it is needed: the server may be there by then."""
     port = unused_port()
     preconnection = Preconnection(HERE, port, None, PATIENCE)
-    with pytest.raises(ConnectionRefusedError):
-        preconnection.take(HERE, port, never)
+    assert preconnection.take(HERE, port, never) is None
     assert preconnection.take(HERE, port, never) is None
 
 
