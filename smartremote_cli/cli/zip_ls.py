@@ -60,7 +60,7 @@ def zip_ls(
                 else:
                     lines = listing.table(entries, redact(url), archive.comment)
                 listing.write(lines, out, errors="surrogateescape" if null else "backslashreplace")
-                out.flush()
+                out.finish()
             progress.done()
     if chosen.unmatched:
         raise DamagedError(remote.name, f"no name in it matches {', '.join(chosen.unmatched)}")
