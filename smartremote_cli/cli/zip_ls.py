@@ -31,6 +31,7 @@ def zip_ls(
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..archives.listing import list_archive
         from ..core.urls import redact
+        from ..events import Notice
         from ..library.reading import Reader
         from ..transport.remote import Remote
         from . import listing
@@ -48,7 +49,12 @@ def zip_ls(
                 limiter=limiter_of(options),
                 offline=options["offline"],
             ) as reader:
-                archive = list_archive(reader, remote.name)
+                archive = list_archive(
+                    reader,
+                    remote.name,
+                    warn=lambda text: progress(Notice(f"{remote.name}: {text}")),
+                    offsets=as_json,
+                )
                 chosen = listing.Patterns(patterns)
                 entries = chosen.select(archive)
                 if as_json:
