@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from dataclasses import replace
 from struct import Struct
 
 from ..core.ranges import ByteRange
@@ -33,6 +33,7 @@ _HEADER_SIGNATURE = 0x0201_4B50
 _EXTRA_DATA = b"PK\6\x08"  # 4.3.11: length in 32 bits, then the data; before or after the headers
 _SIGNATURE = b"PK\5\5"  # 4.3.13: a digital signature of the directory ends it
 _ENDS = (b"PK\5\6", b"PK\6\6", b"PK\6\7")  # end records, inside a directory whose stated size is too large
+_LOCAL_SIZE = 30  # bytes: a local header before its name (4.3.7)
 _WIDE = 0xFFFF_FFFF  # "see the zip64 extra field"
 _MAX_LOCATED = 4_000_000  # members whose offsets are worked out, at 16 bytes each; beyond it they are unknown
 
@@ -140,18 +141,23 @@ def read_archive(
     for warning in directory.warnings:
         warn(warning)
 
-    def members(warn: Warn = warn) -> Iterator[Member]:
+    def members(warn: Warn = warn, prefix: int = directory.prefix) -> Iterator[Member]:
         chunks = reader.stream(directory.offset, directory.offset + directory.size)
-        return read_members(chunks, directory, what, warn)
+        return read_members(chunks, replace(directory, prefix=prefix), what, warn)
 
-    def is_header(offset: int) -> bool:
-        return 0 <= offset <= size - 4 and reader.read(ByteRange(offset, offset + 4)) == b"PK\3\4"
+    def is_header(offset: int, name: bytes = b"") -> bool:
+        stop = offset + (_LOCAL_SIZE + len(name) if name else 4)
+        if not 0 <= offset < stop <= size:
+            return False
+        header = reader.read(ByteRange(offset, stop))
+        return header.startswith(b"PK\3\4") and header.endswith(name)
 
-    found = members()
     if directory.laps:
-        found = _unrolled(members, directory, is_header, warn) if offsets else _without_offsets(found)
-    elif directory.prefix > 0 and offsets:
-        found = _shifted(found, directory.prefix, is_header)
+        found = _unrolled(members, directory, is_header, warn) if offsets else _without_offsets(members())
+    elif directory.prefix and offsets:
+        found = _shifted(members(warn, 0), directory.prefix, is_header)
+    else:
+        found = members()
     return Archive("zip", _text(directory.comment), found)
 
 
@@ -168,19 +174,26 @@ def _without_offsets(members: Iterable[Member]) -> Iterator[Member]:
     return (member._replace(offset=None) for member in members)
 
 
-def _shifted(members: Iterator[Member], prefix: int, is_header: Callable[[int], bool]) -> Iterator[Member]:
-    """Yield *members* with the offsets that lead to local headers: those from the start of the file, or as stored."""
-    first = next(members, None)
-    if first is None:
-        return
-    everything = chain([first], members)
-    if first.offset is None or is_header(first.offset):
-        yield from everything
-    elif is_header(first.offset - prefix):
-        for member in everything:
-            yield member._replace(offset=None if member.offset is None else member.offset - prefix)
-    else:
-        yield from _without_offsets(everything)
+def _shifted(
+    members: Iterator[Member], prefix: int, is_header: Callable[[int, bytes], bool]
+) -> Iterator[Member]:
+    """Yield *members*, whose offsets are as stored, with the offsets that lead to them.
+
+    Those count from the start of the archive proper or of the file; a look at the first member tells. Where the head
+    of the archive is missing, the members that went with it have none.
+    """
+    shift: int | None = None
+    unknown = False
+    for number, member in enumerate(members):
+        stored = member.offset or 0
+        if shift is None and not unknown:
+            if stored + prefix >= 0 and is_header(stored + prefix, member.raw_name):
+                shift = prefix
+            elif number == 0 and is_header(stored, member.raw_name):
+                shift = 0
+            else:
+                unknown = stored + prefix >= 0
+        yield member._replace(offset=None if shift is None else stored + shift)
 
 
 def _unrolled(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,9 @@ from ..errors import DamagedError
 from .options import cache_options, display_options, network_options
 from .output import Output
 from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
+
+if TYPE_CHECKING:
+    from .progress.display import Progress
 
 
 @click.command(name="zip-ls")
@@ -31,7 +35,6 @@ def zip_ls(
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..archives.listing import list_archive
         from ..core.urls import redact
-        from ..events import Notice
         from ..library.reading import Reader
         from ..transport.remote import Remote
         from . import listing
@@ -50,10 +53,7 @@ def zip_ls(
                 offline=options["offline"],
             ) as reader:
                 archive = list_archive(
-                    reader,
-                    remote.name,
-                    warn=lambda text: progress(Notice(f"{remote.name}: {text}")),
-                    offsets=as_json,
+                    reader, remote.name, warn=_warner(progress, options, remote.name), offsets=as_json
                 )
                 chosen = listing.Patterns(patterns)
                 entries = chosen.select(archive)
@@ -70,3 +70,17 @@ def zip_ls(
             progress.done()
     if chosen.unmatched:
         raise DamagedError(remote.name, f"no name in it matches {', '.join(chosen.unmatched)}")
+
+
+def _warner(progress: Progress, options: dict[str, Any], name: str) -> Callable[[str], None]:
+    """Return what prints a warning about the archive *name*: the display where there is one, else a line of its own."""
+    from ..events import Notice
+    from . import say
+
+    def warn(text: str) -> None:
+        if options["progress"] not in ("auto", "none"):
+            progress(Notice(f"{name}: {text}"))
+        elif not options["quiet"]:
+            say(f"{name}: {text}")
+
+    return warn
