@@ -137,7 +137,7 @@ def read_archive(
     reader: RangeReader, tail: bytes, size: int, what: str, warn: Warn = _silently, offsets: bool = True
 ) -> Archive:
     """Return the listing of a zip of *size* bytes whose last bytes are *tail*; *reader* brings its directory."""
-    directory = _confirmed(find_directory(tail, size, what), reader, size - len(tail))
+    directory = _confirmed(find_directory(tail, size, what), reader, size - len(tail), what)
     for warning in directory.warnings:
         warn(warning)
 
@@ -161,13 +161,19 @@ def read_archive(
     return Archive("zip", _text(directory.comment), found)
 
 
-def _confirmed(directory: Directory, reader: RangeReader, base: int) -> Directory:
-    """Return the directory that a look at the file confirms, where its record names two places out of sight."""
+def _confirmed(directory: Directory, reader: RangeReader, base: int, what: str) -> Directory:
+    """Return the directory that a look at the file confirms, where its record is wrong and names a place out of sight.
+
+    Without this a record that lies could have any stretch of the file fetched.
+    """
     start, stated = directory.offset, directory.stated_offset
-    if start >= base or start == stated or directory.laps or not 0 <= stated < start + directory.size:
+    doubtful = directory.loose or (start != stated and 0 <= stated < start + directory.size)
+    if start >= base or directory.laps or not doubtful:
         return directory
-    places = [place for place in (start, stated) if reader.read(ByteRange(place, place + 4)) == b"PK\1\2"]
-    return directory.at_stated_offset() if places == [stated] else directory
+    for place in dict.fromkeys((start, stated)):
+        if reader.read(ByteRange(place, place + 4)) in (b"PK\1\2", _EXTRA_DATA):
+            return directory if place == start else directory.at_stated_offset()
+    raise DamagedError(what, f"no central directory at byte {start}, where it should begin")
 
 
 def _without_offsets(members: Iterable[Member]) -> Iterator[Member]:

@@ -174,11 +174,11 @@ def _place(claim: _Claim, tail: bytes, base: int) -> Directory | str:
         return claim.directory(offset, 0, *([] if fits else [wrong]), loose=True)
     if no64:
         return "the zip64 end of central directory is missing"
-    if size > end:
+    if size > end and offset >= base:
         return f"a central directory of {size} bytes cannot lie in the {end} bytes before its end"
     if not size and not claim.count:
         return claim.directory(end, max(0, end - offset))
-    if size and start < base:
+    if size and 0 <= start < base:
         if claim.zip64 and size > max(claim.count * _MAX_HEADER, _MAX_UNCOUNTED):
             return f"a central directory of {size} bytes cannot hold {claim.count} entries"
         return claim.directory(start, start - offset)

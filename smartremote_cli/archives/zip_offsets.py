@@ -29,15 +29,15 @@ def unrolled(stored: array[int], directory: int, laps: int, is_header: IsHeader)
 
     *directory* is the directory's own stored offset, *laps* how many times 2^32 are missing from it.
     """
-    offsets, lap, before = array("Q"), 0, 0
+    offsets, lap, before = array("Q"), 0, -1
     for value in stored:
         if value >= LAP:  # from a zip64 field: it is whole
             lap = value // LAP
-        elif value < before:
+        elif value <= before:
             lap += 1
         before = value % LAP
         offsets.append(lap * LAP + before)
-    hidden = laps - lap - (directory < before)
+    hidden = laps - lap - (directory <= before)
     if hidden < 0 or not offsets:
         return None if offsets else offsets
     try:

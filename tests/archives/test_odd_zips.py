@@ -9,7 +9,7 @@ from array import array
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from smartremote_cli.archives.listing import list_archive
@@ -67,6 +67,7 @@ def layouts(draw: st.DrawFn) -> tuple[list[int], int]:
 @given(layouts())
 def test_offsets_modulo_4_gib_are_found_again_or_said_to_be_unknown(layout: tuple[list[int], int]) -> None:
     offsets, end = layout
+    assume(len({offset % LAP for offset in offsets}) == len(offsets))  # else one hides behind another
     looked: list[int] = []
 
     def is_header(offset: int) -> bool:
@@ -76,7 +77,7 @@ def test_offsets_modulo_4_gib_are_found_again_or_said_to_be_unknown(layout: tupl
     found = unrolled(array("Q", [offset % LAP for offset in offsets]), end % LAP, end // LAP, is_header)
     assert found is None or found.tolist() == offsets
     assert len(looked) <= MAX_LOOKS + 2
-    hidden = sum(b - a >= LAP for a, b in zip(offsets, [*offsets[1:], end], strict=True))
+    hidden = sum(b - a >= LAP for a, b in zip(offsets, [*offsets[1:], end], strict=False))
     assert found is not None or hidden > 2, "a few long members are always found"
 
 
