@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ..core.text import printable
 from ..errors import LocalError, UsageError
 
 if TYPE_CHECKING:
@@ -151,8 +152,14 @@ def _log(verbose: bool) -> None:
         return
     import logging
 
+    class HarmlessFormatter(logging.Formatter):
+        def formatMessage(self, record: logging.LogRecord) -> str:
+            return printable(
+                super().formatMessage(record)
+            )  # messages quote headers, control characters included
+
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("smartremote: %(message)s"))
+    handler.setFormatter(HarmlessFormatter("smartremote: %(message)s"))
     logger = logging.getLogger("smartremote")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
