@@ -122,7 +122,7 @@ def test_a_page_into_a_full_non_blocking_pipe_is_whole_once_there_is_room(
     assert (ended(process).code, printed) == (0, tool_either_way.spawn(*command.split()).out)
 
 
-@pytest.mark.parametrize("command", PRINTING)
+@pytest.mark.parametrize("command", ["cat", "zip-ls -1"])
 @pytest.mark.parametrize("kind", ["pipe", "non-blocking pipe", "socket"])
 def test_a_reader_that_leaves_ends_the_command_in_silence(
     tool_either_way: Tool, served: Server, command: str, kind: str
