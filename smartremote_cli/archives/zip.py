@@ -154,7 +154,7 @@ def read_archive(
 
     if directory.laps:
         found = _unrolled(members, directory, is_header, warn) if offsets else _without_offsets(members())
-    elif directory.prefix and offsets:
+    elif offsets and (directory.prefix or directory.warnings):
         found = _shifted(members(warn, 0), directory.prefix, is_header)
     else:
         found = members()
@@ -193,9 +193,12 @@ def _shifted(
     for number, member in enumerate(members):
         stored = member.offset or 0
         if shift is None and not unknown:
-            if stored + prefix >= 0 and is_header(stored + prefix, member.raw_name):
+            name = (
+                member.raw_name if prefix else b""
+            )  # tells it from another member; some archivers differ here
+            if stored + prefix >= 0 and is_header(stored + prefix, name):
                 shift = prefix
-            elif number == 0 and is_header(stored, member.raw_name):
+            elif prefix and number == 0 and is_header(stored, name):
                 shift = 0
             else:
                 unknown = stored + prefix >= 0

@@ -14,6 +14,7 @@ import io
 import os
 import select
 import sys
+from typing import BinaryIO
 
 from ..errors import LocalError
 
@@ -127,10 +128,11 @@ def _descriptor(stream: io.TextIOBase | object) -> int | None:
     return None
 
 
-def _write_to(buffer: object, data: bytes) -> None:
+def _write_to(buffer: BinaryIO, data: bytes) -> None:
     left = memoryview(data)
     while left:
-        left = left[buffer.write(left) or 0 :]  # type: ignore[attr-defined]
+        # What replaces standard output in other programs may return nothing; it takes everything then.
+        left = left[buffer.write(left) or len(left) :]
 
 
 def _wait_for_room(descriptor: int) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from smartremote_cli.archives.listing import list_archive
 from smartremote_cli.archives.zip_offsets import MAX_LOOKS, unrolled
-from tests.archives.odd_zips import CASES, MEMBERS, NAMES
+from tests.archives.odd_zips import CASES, MEMBERS, NAMES, Odd
 
 LAP = 1 << 32
 
@@ -103,3 +103,20 @@ def test_one_member_longer_than_4_gib_is_found_among_many_with_few_looks(count: 
 def test_a_directory_that_is_not_in_the_order_of_the_file_has_no_offsets_rather_than_wrong_ones() -> None:
     offsets = [5 * LAP + 9, 3, LAP + 7]
     assert unrolled(array("Q", [o % LAP for o in offsets]), 2, 6, offsets.__contains__) is None
+
+
+def test_members_on_another_disk_have_no_offset_in_this_file() -> None:
+    last_disk = Odd(disks=(1, 1), cut=200, offset=-200).build()
+    assert [entry.offset for entry in list_archive(io.BytesIO(last_disk))] == [None] * 3
+
+
+def test_an_archive_that_is_right_costs_no_look_at_its_members() -> None:
+    class Watched(io.BytesIO):
+        def seek(self, offset: int, whence: int = 0, /) -> int:
+            seeks.append((offset, whence))
+            return super().seek(offset, whence)
+
+    seeks: list[tuple[int, int]] = []
+    data = Odd(between=bytes(300_000)).build()
+    assert [entry.name for entry in list_archive(Watched(data))] == NAMES
+    assert all(whence == 2 or offset > 300_000 - 131_072 for offset, whence in seeks)
