@@ -6,7 +6,8 @@ decides where the bytes come from.
 - entry: `Entry`, one member as any format can describe it, and `Archive`, what a listing returns.
 - reader: `RangeReader`, the three questions that a listing asks of the caller; `FileReader` answers them from a file.
 - format: `Format`, what a module of one format offers to the table.
-- zip: the zip format.
+- zip: the zip format. zip_end finds its directory, zip_member is an entry of it, zip_offsets tells where local
+  headers are in archives that lost count past 4 GiB.
 - listing: the table of formats, and `list_archive`.
 
 A new format is a module like `zip` with a `FORMAT`, and a line in the table of `listing`.

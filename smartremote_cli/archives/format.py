@@ -16,6 +16,5 @@ class Format(NamedTuple):
     window_start: int  # offset of the window; negative counts from the end
     window_length: int | None  # in bytes; None means up to the end
     recognises: Callable[[bytes], bool]  # judges by the window
-    read: Callable[
-        [RangeReader, bytes, int, str], Archive
-    ]  # reader, window, size of the file, name for errors
+    # reader, window, size of the file, name for errors, what takes warnings, whether offsets are wanted
+    read: Callable[[RangeReader, bytes, int, str, Callable[[str], None], bool], Archive]

@@ -24,7 +24,7 @@ from click.shell_completion import CompletionItem
 from .. import __version__
 from ..core.text import printable
 from ..errors import SmartRemoteError, bug
-from .output import PipeClosed
+from .output import PipeClosed, make_whole
 from .signals import Interrupted, catch_signals
 
 COMMANDS = {
@@ -88,12 +88,15 @@ def main() -> None:
     """Run the command line and leave the process with its exit code."""
     _fill_in_standard_streams()
     _print_what_the_locale_cannot()
+    make_whole()
     code = run(sys.argv[1:])
-    for stream in (sys.stdout, sys.stderr):
-        # Commands flush what they print. After a signal do not flush: a full pipe would hold up the exit.
-        if stream is not None and code < 128:
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+    if code < 128:  # after a signal do not flush: a full pipe would hold up the exit
+        for stream, failed in (sys.stdout, 6), (sys.stderr, 0):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except (OSError, ValueError):
+                code = code or failed
     os._exit(code)  # do not wait for threads that are still waiting for the network
 
 

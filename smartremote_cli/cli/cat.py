@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ChecksumError, OffsetError
+from ..errors import OffsetError
 from .options import Size, cache_options, display_options, network_options
 from .output import Output
 from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
@@ -70,13 +70,9 @@ def _copy(reader: Reader, offset: int, length: int | None, out: Output) -> None:
     stop = size if length is None else start + length
     if stop is not None and size is not None:
         stop = min(stop, size)
-    try:
-        for data in reader.stream(start, stop):
-            out.write(data)
-    except ChecksumError:
-        out.flush()  # the digest is known after the last byte, and the error follows it
-        raise
-    out.flush()
+    for data in reader.stream(start, stop):
+        out.write(data)
+    out.finish()
     if size is None and reader.transfer is not None:  # known now: the stream has reached the end
         _check_offset(reader, offset, reader.transfer.size)
 

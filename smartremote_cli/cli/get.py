@@ -34,9 +34,9 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
     if output is not None and output.endswith(BESIDE):
         raise UsageError("--output", f"names ending in {' or '.join(BESIDE)} are reserved for part records")
     with transport_of(options, url) as transport:  # connects while the rest is imported
-        from ..core.urls import file_name
         from ..events import Notice
         from ..library.download import Checksum, Download, DownloadOptions, check_output
+        from ..store.names import file_name
         from ..transport.remote import Remote
 
         wishes = DownloadOptions(

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from ..core.text import printable
 from ..errors import LocalError, UsageError
 
 if TYPE_CHECKING:
@@ -154,8 +155,6 @@ def _log(verbose: bool) -> None:
     if not verbose:
         return
     import logging
-
-    from ..core.text import printable
 
     class Harmless(logging.Formatter):
         """Makes what a server said harmless for the terminal: a line a message, and a traceback as it is."""

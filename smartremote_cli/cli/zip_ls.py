@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,9 @@ from ..errors import DamagedError
 from .options import cache_options, display_options, network_options
 from .output import Output
 from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
+
+if TYPE_CHECKING:
+    from .progress.display import Progress
 
 
 @click.command(name="zip-ls")
@@ -48,7 +52,9 @@ def zip_ls(
                 limiter=limiter_of(options),
                 offline=options["offline"],
             ) as reader:
-                archive = list_archive(reader, remote.name)
+                archive = list_archive(
+                    reader, remote.name, warn=_warner(progress, options, remote.name), offsets=as_json
+                )
                 chosen = listing.Patterns(patterns)
                 entries = chosen.select(archive)
                 if as_json:
@@ -60,7 +66,21 @@ def zip_ls(
                 else:
                     lines = listing.table(entries, redact(url), archive.comment)
                 listing.write(lines, out, errors="surrogateescape" if null else "backslashreplace")
-                out.flush()
+                out.finish()
             progress.done()
     if chosen.unmatched:
         raise DamagedError(remote.name, f"no name in it matches {', '.join(chosen.unmatched)}")
+
+
+def _warner(progress: Progress, options: dict[str, Any], name: str) -> Callable[[str], None]:
+    """Return what prints a warning about the archive *name*: the display where there is one, else a line of its own."""
+    from ..events import Notice
+    from . import say
+
+    def warn(text: str) -> None:
+        if options["progress"] not in ("auto", "none"):
+            progress(Notice(f"{name}: {text}"))
+        elif not options["quiet"]:
+            say(f"{name}: {text}")
+
+    return warn

@@ -2,6 +2,7 @@
 
 part         *part record* (FILE.part): which blocks are held, of which resource; its bytes
 resume       how to start, given what an earlier run left
+names        the name of the data file, where the user gives none, as this locale can write it
 leftovers    what an earlier run left, read without changing it
 sums         *sums* (FILE.part.sums): a checksum of each block; *unverified* blocks may differ, and no sum tells
 files        locks, marks, atomic replacement, durable names

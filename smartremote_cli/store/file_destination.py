@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
-from ..core.urls import file_name
 from ..errors import (
     BusyError,
     DamagedError,
@@ -26,6 +25,7 @@ from .destinations import FIRST_REQUEST_BYTES, first_of_nothing, meet_again
 from .existing_file import ExistingFile
 from .leftovers import inspect, load_record
 from .local_copy import LocalCopy
+from .names import file_name, name_to_save
 from .part import Record
 from .resume import Start, decide
 
@@ -126,7 +126,7 @@ class FileDestination:
         It meets it again after a failure, when another transfer begins, and after `give_up_held`.
         """
         if self._path is None:
-            name = file_name(self._url, head.headers.get("content-disposition"))
+            name = name_to_save(self._url, head.headers.get("content-disposition"))
             self._found = self._look(name)
             self._path = name
         match self._found:

@@ -55,6 +55,9 @@ class Trust:
         self._lock = threading.Lock()  # guards _rest
         self._rest: str | None = None
         self.context = self._context(cacert, insecure)
+        # Python 3.13 and newer set this by default. curl and browsers do not: companies' own authorities often lack
+        # the key identifiers that it wants.
+        self.context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         self.context.set_alpn_protocols([protocol])
         if cert is not None:
             self._show(cert, key)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartremote_cli.archives.listing import list_archive
 from smartremote_cli.archives.zip import TAIL, Directory, Member, find_directory, read_members
 from smartremote_cli.errors import DamagedError
 
@@ -29,6 +30,14 @@ def entries_of(archive: bytes, step: int = 65_536) -> list[Member]:
     data = archive[directory.offset : directory.offset + directory.size]
     chunks = (data[at : at + step] for at in range(0, len(data), step))
     return list(read_members(chunks, directory, "a.zip"))
+
+
+def warnings_of(archive: bytes) -> list[str]:
+    """List *archive* as the command does, and return what it warns of."""
+    found: list[str] = []
+    for _ in list_archive(io.BytesIO(archive), "a.zip", warn=found.append):
+        pass
+    return found
 
 
 def names_of(archive: bytes) -> list[str]:
@@ -221,11 +230,37 @@ def test_wide_numbers_come_from_the_zip64_field_in_their_order() -> None:
     assert third.size == wide, "without the field the number is what it says, as for zipfile"
 
 
-def test_a_zip64_field_that_lacks_a_number_is_damage() -> None:
+@pytest.mark.parametrize(
+    ("widths", "data", "read"),
+    [
+        # size, compressed size and offset in the header: 0 means 0xFFFFFFFF
+        ((0, 0, 3), (5, 4), (5, 4, 3)),
+        ((0, 0, 0), (5, 4, 3), (5, 4, 3)),
+        ((5, 4, 0), (3,), (5, 4, 3)),
+        ((5, 0, 3), (4,), (5, 4, 3)),
+        ((5, 4, 0), (5, 4, 3), (5, 4, 3)),  # all of them, though the header holds two
+        ((5, 0, 3), (5, 4, 3), (5, 4, 3)),
+        ((5, 0, 3), (5, 4), (5, 4, 3)),
+        ((0, 4, 3), (5, 4), (5, 4, 3)),
+        ((5, 4, 0), (9, 9, 9), (5, 4, 9)),  # not the numbers of the header: taken in their order
+    ],
+)
+def test_a_zip64_field_holds_what_the_header_does_not_or_everything(
+    widths: tuple[int, int, int], data: tuple[int, ...], read: tuple[int, int, int]
+) -> None:
+    size, packed, offset = (number or 0xFFFF_FFFF for number in widths)
+    extra = field(1, struct.pack(f"<{len(data)}Q", *data))
+    (entry,) = entries_of(archive_of(header(b"a", size=size, packed=packed, offset=offset, extra=extra)))
+    assert (entry.size, entry.compressed_size, entry.offset) == read
+
+
+def test_a_zip64_field_that_lacks_a_number_is_a_warning() -> None:
     short = field(1, struct.pack("<Q", 5))
     archive = archive_of(header(b"a", size=0xFFFF_FFFF, packed=0xFFFF_FFFF, extra=short))
-    with pytest.raises(DamagedError, match=r"a\.zip: a zip64 extra field .* too short"):
-        entries_of(archive)
+    warnings = warnings_of(archive)
+    assert [(entry.name, entry.size) for entry in entries_of(archive)] == [("a", 5)]
+    assert len(warnings) == 1
+    assert "zip64 extra fields" in warnings[0]
 
 
 def entry_at(dos_time: int, extra: bytes = b"") -> Member:
@@ -339,21 +374,15 @@ def test_a_stray_zip64_locator_does_not_hide_an_ordinary_end_record() -> None:
         (b"", "not a zip archive"),
         (b"<html>404</html>", "not a zip archive"),
         (PLAIN[: len(PLAIN) // 2], "not a zip archive"),
-        (PLAIN + bytes(70_000), "not a zip archive"),
         (PLAIN[:-5], "cut off within its end"),
-        (LOCAL + GOOD + end(1, len(GOOD), len(LOCAL), disk=3), "several disks"),
-        (LOCAL + GOOD + end64(1, len(GOOD), len(LOCAL), disk=3) + FULL, "several disks"),
         (LOCAL + GOOD + end(1, 3_000_000_000, 0), "cannot lie in the 80 bytes"),
         (LOCAL + GOOD + end64(1, 9_000_000_000, 0) + FULL, "cannot lie in the 80 bytes"),
         (LOCAL + GOOD + end64(1, 2**64 - 1, 2**64 - 1) + FULL, "cannot lie in the 80 bytes"),
-        (LOCAL + GOOD + end64(2**40, len(GOOD), len(LOCAL)) + FULL, "cannot hold 1099511627776 entries"),
-        (LOCAL + GOOD + end(9000, len(GOOD), len(LOCAL)), "cannot hold 9000 entries"),
-        (LOCAL + GOOD + end64(0, len(GOOD), len(LOCAL)) + FULL, "cannot hold 0 entries"),
         (LOCAL + GOOD + FULL, "zip64 end of central directory is missing"),
-        (LOCAL + GOOD + end(1, len(GOOD), 5000), "4970 bytes are missing before"),
-        (archive_of(GOOD)[10:], "10 bytes are missing before"),
         (LOCAL + GOOD + end(1, len(GOOD) - 1, len(LOCAL) - 1), "no central directory at byte 31"),
         (LOCAL + b"\0" * 46 + end(1, 46, len(LOCAL)), "no central directory at byte 30"),
+        (LOCAL + bytes(46) + end(1, 46, len(LOCAL), disk=3), "several disks"),
+        (LOCAL + bytes(46) + end64(1, 46, len(LOCAL), disk=3) + FULL, "several disks"),
     ],
 )
 def test_an_archive_whose_end_record_lies_is_refused_before_anything_is_fetched(
@@ -377,15 +406,13 @@ def test_a_tail_longer_than_its_file_is_the_callers_mistake() -> None:
 @pytest.mark.parametrize(
     ("headers", "count", "why"),
     [
-        ([GOOD] * 3, 2, "holds 3 entries, not 2"),
-        ([GOOD] * 3, 0, "holds 3 entries, not 0"),
-        ([header(b"x" * 99)] * 2, 4, "holds 2 entries, not 4"),
         ([GOOD, b"\0" * 50], 2, "no header where entry 2 begins"),
-        ([GOOD, b"PK\1\2"], 1, "ends within the header of entry 2"),
+        ([GOOD, b"PK\1\2"], 2, "ends within the header of entry 2"),
         ([GOOD, GOOD[:-1]], 2, "ends within the header of entry 2"),
+        ([GOOD, b"PK"], 2, "ends within the header of entry 2"),
     ],
 )
-def test_a_directory_that_differs_from_its_end_record_is_damage_once_its_entries_are_read(
+def test_a_directory_that_breaks_off_before_its_last_entry_is_damage_once_its_entries_are_read(
     headers: list[bytes], count: int, why: str
 ) -> None:
     archive = archive_of(*headers, count=count)
@@ -398,17 +425,16 @@ def test_a_directory_that_differs_from_its_end_record_is_damage_once_its_entries
 
 def test_without_zip64_entries_are_counted_modulo_65536() -> None:
     for count in 65_535, 65_536, 65_537:
-        assert len(entries_of(archive_of(*[header(b"x")] * count))) == count
+        archive = archive_of(*[header(b"x")] * count)
+        assert len(entries_of(archive)) == count
+        assert warnings_of(archive) == []
 
 
 def test_with_zip64_the_count_is_exact() -> None:
     directory = header(b"x") * 65_537
     archive = directory + end64(1, len(directory), 0) + FULL
-    with pytest.raises(DamagedError, match="cannot hold 1 entries"):
-        locate(archive)
-    far = Directory(0, len(directory), 1, True, 0, b"")
-    with pytest.raises(DamagedError, match="holds 65537 entries, not 1"):
-        list(read_members([directory], far))
+    assert len(entries_of(archive)) == 65_537
+    assert warnings_of(archive) == ["its central directory holds 65537 entries, not 1"]
 
 
 def test_a_reader_that_is_not_asked_on_reads_no_more_chunks() -> None:
@@ -437,7 +463,7 @@ def read_all_of(archive: bytes) -> None:
         directory = locate(archive)
         wanted = directory.range
         assert wanted is None or wanted.stop <= len(archive)
-        assert directory.prefix >= 0
+        assert 0 <= directory.offset <= directory.offset + directory.size <= len(archive)
         for entry in entries_of(archive, 97):
             assert "\0" not in entry.name
             _ = entry.modified, entry.unix_time, entry.method, entry.is_dir, entry.encrypted

@@ -213,12 +213,8 @@ DAMAGED = {
     "no archive": pattern(300_000),
     "cut off": ARCHIVE[:-1000],
     "cut in its end": ARCHIVE[:-5],
-    "head missing": ARCHIVE[5000:],
     "a directory of 4 GB": ARCHIVE[:-10] + struct.pack("<II", 0xFFFFFFF0, 0) + b"\0\0",
     "a directory past the end": ARCHIVE[:-10] + struct.pack("<II", 1000, 0xFFFFFFF0) + b"\0\0",
-    "too many entries": ARCHIVE[:-12] + struct.pack("<H", 65000) + ARCHIVE[-10:],
-    "too few entries": ARCHIVE[:-12] + struct.pack("<H", 1) + ARCHIVE[-10:],
-    "another disk": ARCHIVE[:-18] + struct.pack("<H", 3) + ARCHIVE[-16:],
     "a spoilt header": ARCHIVE.replace(b"PK\1\2", b"PK\1\3", 5),
 }
 
@@ -232,6 +228,63 @@ def test_what_is_no_archive_is_exit_8_and_cheap(tool: Tool, kind: str) -> None:
         assert ran.complaint
         assert server.body_bytes <= 2 * len(data) + TAIL
         assert len(server.requests) <= 3
+
+
+BIG = bare_archive(5000)  # its directory begins before the tail that is asked for first
+WRONG = {
+    "head missing": (ARCHIVE[5000:], "5000 bytes are missing at its beginning"),
+    "too many entries": (ARCHIVE[:-12] + struct.pack("<H", 65000) + ARCHIVE[-10:], "300 entries, not 65000"),
+    "too few entries": (ARCHIVE[:-12] + struct.pack("<H", 1) + ARCHIVE[-10:], "300 entries, not 1"),
+    "another disk": (ARCHIVE[:-18] + struct.pack("<H", 3) + ARCHIVE[-16:], "claims to be disk 4"),
+    "garbage behind": (ARCHIVE + b"garbage" * 12_000, "84000 bytes follow its end"),
+    "too many entries, out of sight": (BIG[:-12] + struct.pack("<H", 65000) + BIG[-10:], "not 65000"),
+    "a directory that is too long, out of sight": (
+        BIG[:-10] + struct.pack("<I", len(BIG) - 20) + BIG[-6:],
+        f"has {len(BIG) - 22} bytes, not {len(BIG) - 20}",
+    ),
+    "a directory of no bytes, out of sight": (BIG[:-10] + bytes(4) + BIG[-6:], "bytes, not 0"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_an_archive_that_is_wrong_about_itself_is_listed_with_one_warning(tool: Tool, kind: str) -> None:
+    data, warning = WRONG[kind]
+    with Server(Held(data)) as server:
+        ran = tool("zip-ls", server.url(), "-1")
+        assert (ran.code, len(ran.text.splitlines())) == (0, 5000 if "sight" in kind else 300)
+        assert warning in ran.complaint
+        assert len(ran.err.splitlines()) == 1
+        assert len(server.requests) <= 3
+        silent = tool("zip-ls", server.url(), "-1", "-q")
+        assert (silent.code, silent.out, silent.err) == (0, ran.out, "")
+
+
+# --- trouble in the middle ---
+
+
+@pytest.mark.parametrize("form", [(), ("-1",), ("-0",), ("--json",)], ids=["table", "-1", "-0", "json"])
+def test_what_came_before_the_damage_is_printed_and_then_the_error(tool: Tool, form: tuple[str, ...]) -> None:
+    header = BIG.index(b"PK\1\2", len(BIG) // 2)
+    entries = BIG[:header].count(b"PK\1\2")
+    with Server(Held(BIG[:header] + b"PK\1\3" + BIG[header + 4 :])) as server:
+        ran = tool("zip-ls", server.url(), *form)
+    assert ran.code == 8
+    assert f"no header where entry {entries + 1} begins" in ran.complaint
+    assert ran.out.count(b"\0" if form == ("-0",) else b"\n") == entries + (0 if form else 3)
+
+
+def test_a_server_that_dies_in_the_middle_leaves_what_is_right(tool: Tool) -> None:
+    """Its directory takes several requests, and from some moment on the server only resets."""
+    data = bare_archive(100_000)
+    whole = [name.encode() for name in member_names(100_000)]
+    with Server(Held(data)) as server:
+        server.faults += [faults.reset(1_500_000, when=faults.nth(2)), faults.reset(when=faults.after(2))]
+        ran = tool("zip-ls", server.url(), "-1", "--retries", "1", "--no-cache")
+    assert ran.code == 3
+    printed = ran.out.splitlines()
+    assert printed
+    assert printed == whole[: len(printed)]
+    assert ran.out.endswith(b"\n")
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -83,11 +83,12 @@ class BarRenderer(Renderer):
         return f"\r\x1b[J{text}{self._picture}"
 
     def _lines(self, figures: Figures, cells: tuple[float, ...], now: float, width: int) -> list[Text]:
+        from rich.cells import cell_len
         from rich.text import Text
 
         heard = self._started or figures.bytes_present
         fields = self._fields(figures) if heard else [(0, "connecting")]
-        texts = fitting(fields, width - min(len(self._name), 12))
+        texts = fitting(fields, width - min(cell_len(self._name), 12))
         name = Text(self._name, style="bold")
         name.truncate(max(width - sum(2 + len(text) for text in texts), 0), overflow="ellipsis")
         lines = [Text("  ").join([name, *map(Text, texts)] if name else map(Text, texts))]

@@ -20,7 +20,7 @@ class Certificates:
         return self.folder / "ca.pem"
 
     def files(self, name: str = "good") -> tuple[Path, Path]:
-        """Return certificate and key of "good", "expired", "other-name" or "self-signed"."""
+        """Return certificate and key of "good", "expired", "other-name", "unidentified" or "self-signed"."""
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
     def context(self, name: str = "good") -> ssl.SSLContext:
@@ -68,12 +68,14 @@ def make_certificates(folder: Path) -> Certificates:
         "-addext",
         here,
     )
-    for name, alternative, days in (
-        ("good", here, "30"),
-        ("expired", here, "-1"),
-        ("other-name", elsewhere, "30"),
+    identified = "authorityKeyIdentifier=keyid\n"
+    for name, alternative, days, identifier in (
+        ("good", here, "30", identified),
+        ("expired", here, "-1", identified),
+        ("other-name", elsewhere, "30", identified),
+        ("unidentified", here, "30", "authorityKeyIdentifier=none\nsubjectKeyIdentifier=none\n"),
     ):
-        extensions = f"{alternative}\nauthorityKeyIdentifier=keyid\nbasicConstraints=CA:FALSE\n"
+        extensions = f"{alternative}\n{identifier}basicConstraints=CA:FALSE\n"
         (folder / f"{name}.ext").write_text(extensions)
         run("req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
         signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext")
