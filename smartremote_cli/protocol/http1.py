@@ -160,12 +160,10 @@ def _one_framing(fields: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     is no number, leave the end of the body unknown.
     """
     lengths = [part.strip() for value in _all(fields, "content-length") for part in value.split(",")]
-    codings = [
-        part.strip() for value in _all(fields, "transfer-encoding") for part in value.lower().split(",")
-    ]
     if lengths and (len(set(lengths)) > 1 or not re.fullmatch(rf"[0-9]{{1,{_MAX_DIGITS}}}", lengths[0])):
         raise GarbledError(f"Content-Length: {', '.join(lengths)[:_MAX_SHOWN]}")
-    if codings and set(codings) != {"chunked"}:
+    codings = _all(fields, "transfer-encoding")
+    if codings and not is_chunked(Headers(fields)):
         raise GarbledError(f"Transfer-Encoding: {', '.join(codings)[:_MAX_SHOWN]}")
     seen = set()
     for name, value in fields:

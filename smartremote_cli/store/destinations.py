@@ -258,4 +258,4 @@ def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:
 
 def _can_confirm(known: Identity) -> bool:
     """Return whether an answer can prove that bytes of *known* are still the resource's."""
-    return known.size is not None and known.is_strong
+    return known.size is not None and known.is_proof

@@ -175,7 +175,7 @@ class Attempts:
         if digest is not None:
             with state.cond:
                 state.digests.add(digest)
-        if verdict.coding is not None:
+        if verdict.coding is not None and (claim is None or verdict.whole):
             why = f"the server sent Content-Encoding {verdict.coding} although identity was requested"
             self._listener(Notice(f"{why}; storing the encoded bytes"))
         if claim is None:
