@@ -242,6 +242,8 @@ class Worker:
         pause = state.patience.plan_retry(tries.failures, error, now)
         if tries.are_exhausted and state.ledger is None:
             self._ask_first_for_less(error)
+        elif tries.are_exhausted and error.garbled and not state.is_streaming:
+            self._attempts.turn_to_stream()
         return pause
 
     def _ask_first_for_less(self, error: AttemptFailed) -> None:
