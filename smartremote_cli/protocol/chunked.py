@@ -50,6 +50,7 @@ class Chunks:
         self._size = self._left = 0  # bytes of the chunk under way, and how many of them are still to come
         self._is_sure = False  # whether the line end after that chunk was seen
         self._is_released = False
+        self._line_end = b""  # of the size under way; the chunk ends with the same
         self._trailers = 0
 
     @property
@@ -103,10 +104,11 @@ class Chunks:
         """Return whether the chunk's bytes at *position* of what was fed may be given out by now."""
         if self._is_sure or self._is_released or self._size > MAX_HELD:
             return True
-        edge = self._rest[position + self._left : position + self._left + 2]
-        if edge[:1] == b"\n" or edge == b"\r\n":
+        stop = position + self._left
+        edge = self._rest[stop : stop + len(self._line_end)]
+        if edge == self._line_end:
             self._is_sure = True
-        elif edge not in (b"", b"\r"):
+        elif not self._line_end.startswith(edge):
             raise ChunkError("a chunk longer than its size")
         return self._is_sure
 
@@ -124,10 +126,11 @@ class Chunks:
             if found is None or len(line) > MAX_LINE:
                 raise ChunkError(f"a chunk of {line[:40]!r} bytes")
             self._size = self._left = int(found[1], 16)
+            self._line_end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
             self._is_sure = self._is_released = False
             self._at = _At.DATA if self._left else _At.TRAILERS
         elif self._at is _At.EDGE:
-            if line not in _ENDS:
+            if line != self._line_end:  # else a size that is one too large would take the CR for data
                 raise ChunkError("a chunk longer than its size")
             self._at = _At.SIZE
         else:

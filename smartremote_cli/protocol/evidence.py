@@ -24,7 +24,11 @@ _OF_OBJECT = r"x-[a-z0-9]+-hash-[a-z0-9]+|x-checksum-(?:md5|sha1|sha256|sha512)|
 _LASTING = rf"(?:{_OF_VERSION}|{_OF_OBJECT})"
 
 # Fields with a member for each algorithm, of the whole resource.
-_HASHES = frozenset({"x-goog-hash", "repr-digest", "digest", "oc-checksum"})
+_HASHES = frozenset({"x-goog-hash", "oc-checksum", "repr-digest", "digest"})
+
+# Of these, some servers compute what is wrong. Where strong tags agree they prove nothing here: the bytes themselves
+# are held against them in the end.
+CHECKED_LATER = ("repr-digest", "digest")
 
 # Fields of the body that was sent: of the resource only where that is all of it (RFC 9530, 2; RFC 1864).
 _OF_CONTENT = frozenset({"content-md5", "content-digest"})
@@ -49,14 +53,17 @@ def evidence_of(
     return tuple(found.items())
 
 
-def differing(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, str, str] | None:
+def differing(
+    before: Mapping[str, str], now: Mapping[str, str], *, ignoring: tuple[str, ...] = ()
+) -> tuple[str, str, str] | None:
     """Return the first field whose texts prove two versions, with both; None where there is none.
 
     A field that only one side gives proves nothing.
     """
     for name, text in before.items():
         other = now.get(name)
-        if other is not None and _core(name, text) != _core(name, other):
+        is_ignored = name.split(" ")[0] in ignoring
+        if other is not None and not is_ignored and _core(name, text) != _core(name, other):
             return name, text, other
     return None
 

@@ -6,7 +6,7 @@ import enum
 import re
 from dataclasses import dataclass, field, replace
 
-from .evidence import CODING, Evidence, differing, evidence_of
+from .evidence import CHECKED_LATER, CODING, Evidence, differing, evidence_of
 from .headers import Headers, only, parse_date
 
 # RFC 9110, 8.8.2.2: a date is a strong validator when the answer's Date is at least one second later.
@@ -95,7 +95,9 @@ class Identity:
     def difference(self, now: Identity) -> tuple[str, str, str] | None:
         """Return the name, the text here and the text in *now* of the first field that proves another version."""
         are_weak = self._is_weak and now._is_weak
-        return differing(self._texts(with_tag=not are_weak), now._texts(with_tag=not are_weak))
+        agree = self.strong_etag is not None and self.strong_etag == now.strong_etag
+        before, after = self._texts(with_tag=not are_weak), now._texts(with_tag=not are_weak)
+        return differing(before, after, ignoring=CHECKED_LATER if agree else ())
 
     @property
     def _is_weak(self) -> bool:

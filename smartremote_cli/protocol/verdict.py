@@ -43,7 +43,8 @@ class Known(NamedTuple):
     """What was asked, and what is known of the resource. *identity* is None for the first answer of a transfer.
 
     *streaming* transfers read everything in one piece. *conditioned* requests carried a precondition or a
-    condition. *strict* transfers hold bytes that must not change.
+    condition. *strict* transfers hold bytes that must not change. *answered* says that the server has answered a
+    range before, in this transfer or in an earlier one.
     """
 
     asked: Asked
@@ -51,6 +52,7 @@ class Known(NamedTuple):
     streaming: bool = False
     conditioned: bool = False
     strict: bool = False
+    answered: bool = False
 
 
 class Accept(NamedTuple):
@@ -161,8 +163,8 @@ def _verdict(answer: Answer, approach: Approach, known: Known) -> Verdict:
             return Retry.IN_ONE_PIECE
         case Unbelievable(why=why):
             return Implausible(why, final=last_chance)
-        case Failed(status=status) if status in OF_THE_RESOURCE and known.asked.suffix is not None:
-            return Retry.UNCONDITIONALLY if known.conditioned else _refused_suffix(known)
+        case Failed(status=status) if status in OF_THE_RESOURCE:
+            return _refused_resource(known)
         case Failed(status=status) if status not in OF_THE_MOMENT and (status < 500 or status == 501):
             return _refused(known)
         case _:
@@ -179,8 +181,13 @@ def _conditioned_on(approach: Approach) -> Identity:
     return Identity(None, given.get("If-None-Match"), given.get("If-Modified-Since"))
 
 
-def _refused_suffix(known: Known) -> Verdict:
-    return Refused() if known.identity is not None else Retry.IN_ONE_PIECE
+def _refused_resource(known: Known) -> Verdict:
+    """Ask once without the condition, then once for everything: a filter may refuse what it does not know."""
+    if known.conditioned:
+        return Retry.IN_ONE_PIECE if known.streaming else Retry.UNCONDITIONALLY
+    if known.answered or known.identity is not None or known.asked.header is None:
+        return Refused()
+    return Retry.IN_ONE_PIECE
 
 
 def _refused(known: Known) -> Verdict:

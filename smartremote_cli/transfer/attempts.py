@@ -15,7 +15,7 @@ from ..errors import AttemptFailed, PastEndError, RemoteChangedError, Unbelievab
 from ..events import Listener, Notice
 from ..plan import planner
 from ..plan.claims import Claim
-from ..protocol.answers import Asked, read_answer
+from ..protocol.answers import Asked, Partial, read_answer
 from ..protocol.digests import of_resource
 from ..protocol.verdict import (
     Accept,
@@ -135,8 +135,11 @@ class Attempts:
                 streaming=state.is_streaming,
                 conditioned=conditioned,
                 strict=state.is_strict,
+                answered=source.remote.answers_ranges,
             )
             verdict, source.approach = judge(answer, source.approach, at)
+            if isinstance(answer, Partial) and isinstance(verdict, Accept):
+                source.remote.answers_ranges = True
         log.debug("%s %s: %s, %s", source.remote.name, asked.header, answer, verdict)
         return verdict
 

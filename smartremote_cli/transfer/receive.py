@@ -102,7 +102,8 @@ class Receiver:
             if response.unconfirmed:
                 self._take_back(claim, offset + response.received - response.unconfirmed)
         end = offset + response.received
-        self._check_end(claim, response, offset, stop)
+        if end != stop:
+            self._check_end(claim, response, offset, stop)
         if digest is not None and hasher is not None and not digest.fits(hasher):
             self._take_back(claim, offset)
             raise ChecksumError(
@@ -129,6 +130,8 @@ class Receiver:
                 return True  # what came before a stop is kept
             if hasher is not None:
                 hasher.update(view[:count])
+            if response.length is None and offset + count == stop:  # the last part waits for the end that proves it
+                self._check_end(claim, response, start, stop)
             enough = self._place(claim, offset, view[:count], stop, overrules=start == 0)
             offset += count
             if (enough and not response.unconfirmed) or self._state.is_stopped:

@@ -53,7 +53,7 @@ class Remote:
         self.transport = transport
         self._final: str | None = None
         self._strikes = 0  # failures at that URL in a row
-        self._has_answered = False
+        self.answers_ranges = False  # whether a range was ever believed: what is refused later is the resource
 
     @property
     def name(self) -> str:

@@ -32,6 +32,17 @@ from tests.support.server import Patterned, Resource
 
 DAYS = ["Wed, 01 Jan 2025 00:00:00 GMT", "Thu, 02 Jan 2025 00:00:00 GMT"]
 
+def told_by(name: str) -> list[Fault]:
+    """Change the content in the middle; nothing but the malformed or private field *name* says so."""
+    return [
+        faults.validators(etag=None, last_modified=None, honoured=False),
+        faults.mirrors(BARE, when=first(1)),
+        faults.mirrors(BARE_TWO, when=after(1)),
+        faults.header(name, "one", when=first(1)),
+        faults.header(name, "two", when=after(1)),
+    ]
+
+
 ROWS = [
     *(
         row(
@@ -70,7 +81,13 @@ ROWS = [
     row("no validators", lambda: [faults.validators(etag=None, last_modified=None)]),
     row("no Date", lambda: [faults.header("Date")]),
     row("no ETag, no Date", lambda: [faults.validators(etag=None), faults.header("Date")]),
-    row("malformed ETag", lambda: [faults.validators(etag="unquoted")]),
+    row("malformed ETag", lambda: [faults.validators(etag="unquoted")], 0, 5),
+    row("malformed ETags in turn", lambda: [faults.validators(etag=["one", "two"])], 0, 5),
+    row("malformed dates in turn", lambda: [faults.validators(last_modified=["one", "two"])], 0, 5),
+    *(
+        row(f"another version, told by {name} alone", bind(told_by, name), {0, 5}, versions=(ONE, TWO))
+        for name in ("ETag", "Last-Modified", "x-goog-generation", "x-amz-version-id", "x-ms-blob-content-md5")
+    ),
     row("Latin-1 ETag", lambda: [faults.validators(etag='"\xe9"')], 0, 5),
     row(
         "Latin-1 ETag of a stream that breaks",
