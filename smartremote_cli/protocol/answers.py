@@ -108,7 +108,8 @@ class Asked(NamedTuple):
     def header(self) -> str | None:
         """The value of the Range header, or None for a request of everything."""
         if self.range is not None:
-            return self.range.header
+            is_open = self.range.stop >= MAX_SIZE
+            return f"bytes={self.range.start}-" if is_open else self.range.header
         return None if self.suffix is None else f"bytes=-{self.suffix}"
 
 

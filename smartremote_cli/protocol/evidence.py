@@ -19,7 +19,9 @@ CODING = "Content-Encoding"
 # Fields that are the same in every answer of one version, also in a 206: generations and versions of Google, Amazon,
 # Azure, Alibaba, Tencent, Huawei, Oracle and Backblaze, and hashes of the whole object. Their names end alike. A
 # metageneration counts changes of an object's metadata alone.
-_OF_VERSION = r"x-(?!.*metageneration)[a-z0-9-]*(?:-generation|-version-id|-file-id|-content-sha1|-blob-content-md5)"
+_OF_VERSION = (
+    r"x-(?!.*metageneration)[a-z0-9-]*(?:-generation|-version-id|-file-id|-content-sha1|-blob-content-md5)"
+)
 _OF_OBJECT = r"x-[a-z0-9]+-hash-[a-z0-9]+|x-checksum-(?:md5|sha1|sha256|sha512)|x-linked-etag|docker-content-digest|oc-etag"
 _LASTING = rf"(?:{_OF_VERSION}|{_OF_OBJECT})"
 

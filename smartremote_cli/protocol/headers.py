@@ -53,7 +53,10 @@ def coding_of(headers: Headers) -> str | None:
     codings = [
         part.strip(" \t\"'").lower() for value in headers.all("content-encoding") for part in value.split(",")
     ]
-    return ", ".join(coding.removeprefix("x-") for coding in codings if not re.fullmatch(_NO_CODING, coding)) or None
+    return (
+        ", ".join(coding.removeprefix("x-") for coding in codings if not re.fullmatch(_NO_CODING, coding))
+        or None
+    )
 
 
 def is_chunked(headers: Headers) -> bool:
@@ -62,7 +65,9 @@ def is_chunked(headers: Headers) -> bool:
     `chunked` twice is what proxies make that add the field to one that is there: the body is coded once. `identity`
     is no coding (RFC 2616, 3.6), and a blank is none either.
     """
-    parts = [part.strip(" \t").lower() for value in headers.all("transfer-encoding") for part in value.split(",")]
+    parts = [
+        part.strip(" \t").lower() for value in headers.all("transfer-encoding") for part in value.split(",")
+    ]
     return {part for part in parts if part not in ("", "identity")} == {"chunked"}
 
 
@@ -78,7 +83,9 @@ def retry_after(headers: Headers, now: float) -> float | None:
     if value.isascii() and value.isdigit():
         return float(value)  # more digits than a float has room for give infinity
     until, sent = parse_date(value), parse_date(headers.get("date") or "")
-    return None if until is None else max(0.0, until.timestamp() - (now if sent is None else sent.timestamp()))
+    return (
+        None if until is None else max(0.0, until.timestamp() - (now if sent is None else sent.timestamp()))
+    )
 
 
 def parse_date(value: str) -> datetime | None:

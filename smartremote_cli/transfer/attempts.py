@@ -17,6 +17,7 @@ from ..plan import planner
 from ..plan.claims import Claim
 from ..protocol.answers import Asked, Partial, read_answer
 from ..protocol.digests import of_resource
+from ..protocol.labels import page_instead_of
 from ..protocol.verdict import (
     Accept,
     AskInstead,
@@ -182,6 +183,7 @@ class Attempts:
             why = f"the server sent Content-Encoding {verdict.coding} although identity was requested"
             self._listener(Notice(f"{why}; storing the encoded bytes"))
         if claim is None:
+            self._warn_of_page(response)
             claim = self._opening.open(response, verdict)
             if claim is None:
                 return True
@@ -196,6 +198,12 @@ class Attempts:
                 state.begin_whole(verdict.identity, verdict.framed, claim)
             self._workers.start_one()
         return self._receiver.receive(claim, response, verdict.start, verdict.stop)
+
+    def _warn_of_page(self, response: Response) -> None:
+        """Warn of a page of HTML where the URL names a file of another kind: a login, an error, an interstitial."""
+        name = page_instead_of(response.headers, self._state.source.remote.url)
+        if name is not None:
+            self._listener(Notice(f"the server sent an HTML page (text/html) in place of {name}"))
 
 
 def _rest_of_stream(stream: SingleStream, position: int) -> tuple[Asked, Mapping[str, str]]:

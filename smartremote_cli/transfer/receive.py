@@ -48,9 +48,9 @@ class PartOnly(Exception):
 class _Pace:
     """Whether a body comes fast enough to count as progress; one that does not is a failed attempt."""
 
-    def __init__(self, name: str, timeout: float) -> None:
+    def __init__(self, name: str, window: float) -> None:
         self._name = name
-        self._window = 2 * timeout  # seconds, as long as the contract allows a connection to crawl
+        self._window = window  # seconds
         self._begin(time.monotonic())
 
     def _begin(self, now: float) -> None:
@@ -68,18 +68,17 @@ class _Pace:
         if elapsed > self._window:
             if self._count < MIN_BYTES_PER_SECOND * elapsed:
                 why = f"only {self._count} bytes in {elapsed:.0f} s"
-                raise AttemptFailed(self._name, why, stalled=True)
+                raise AttemptFailed(self._name, why, stalled=True, slow=self._count > 0)
             self._begin(now)
 
 
 class Receiver:
-    """Receives for one transfer; *limiter* slows all of it down, *timeout* is in seconds."""
+    """Receives for one transfer; *limiter* slows all of it down."""
 
-    def __init__(self, state: State, limiter: Limiter | None, timeout: float) -> None:
+    def __init__(self, state: State, limiter: Limiter | None) -> None:
         self._state = state
         self._name = state.source.remote.name
         self._limiter = limiter
-        self._timeout = timeout
         self._own = threading.local()  # a buffer, for all the answers that a thread takes
         self._resetting = threading.Lock()  # writing waits until the record says that nothing is held
 
@@ -121,7 +120,7 @@ class Receiver:
         """Place the body's bytes; return whether no more of them are needed, before its end was seen."""
         start = offset
         view = self._buffer(BUFFER if stop is None else min(BUFFER, stop - offset))
-        pace = _Pace(self._name, self._timeout)
+        pace = _Pace(self._name, self._state.patience.slow_window)
         while stop is None or offset < stop:
             count, waited = self._read(response, view if stop is None else view[: stop - offset])
             if not count:
@@ -130,7 +129,9 @@ class Receiver:
                 return True  # what came before a stop is kept
             if hasher is not None:
                 hasher.update(view[:count])
-            if response.length is None and offset + count == stop:  # the last part waits for the end that proves it
+            if (
+                response.length is None and offset + count == stop
+            ):  # the last part waits for the end that proves it
                 self._check_end(claim, response, start, stop)
             enough = self._place(claim, offset, view[:count], stop, overrules=start == 0)
             offset += count

@@ -217,14 +217,21 @@ class Worker:
                 return False
             if self._is_finished(claim):
                 return True  # its work was taken over
+            if patience.is_patient and len(state.workers) > 1:
+                return False  # another one waits alone
             is_crowded = error.crowded and len(state.workers) > 1
             if is_crowded:
                 patience.use_one_fewer(error, len(state.workers), now)
             else:
+                was_patient = patience.is_patient
                 pause = self._next_pause(error, tries, now)
+                turns_patient = patience.is_patient and not was_patient
         if is_crowded:
             log.info("%s; going on with %d connections", error, patience.limit)
             return False
+        if turns_patient:
+            self._listener(Notice(f"{error}: once more with one connection, and with more patience"))
+            self._workers.abort_others()
         self._listener(Retrying(str(error), pause, tries.failures))
         log.info("%s; again in %.1f s", error, pause)
         self._sleep_until(now + pause)

@@ -53,7 +53,9 @@ class Remote:
         self.transport = transport
         self._final: str | None = None
         self._strikes = 0  # failures at that URL in a row
-        self.answers_ranges = False  # whether a range was ever believed: what is refused later is the resource
+        self.answers_ranges = (
+            False  # whether a range was ever believed: what is refused later is the resource
+        )
 
     @property
     def name(self) -> str:
@@ -189,7 +191,7 @@ def refusal(response: Response, name: str) -> SmartRemoteError:
             name,
             phrase,
             crowded=status in (429, 503),
-            broken=status == 500,
+            broken=status >= 500,
             retry_after=wait,
         )
     if status in (404, 410):

@@ -39,7 +39,9 @@ FRAMINGS: dict[str, Callable[[], list[Fault]]] = {
     "206 until close": lambda: [faults.until_close()],
 }
 
-TIMEOUT = 0.4  # seconds. What waits for bytes that never come ends soon; each run has retries for a slow machine
+TIMEOUT = (
+    0.4  # seconds. What waits for bytes that never come ends soon; each run has retries for a slow machine
+)
 RUNS = 40  # of each framing and content; thousands were run while this was written
 
 

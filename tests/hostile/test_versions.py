@@ -32,6 +32,7 @@ from tests.support.server import Patterned, Resource
 
 DAYS = ["Wed, 01 Jan 2025 00:00:00 GMT", "Thu, 02 Jan 2025 00:00:00 GMT"]
 
+
 def told_by(name: str) -> list[Fault]:
     """Change the content in the middle; nothing but the malformed or private field *name* says so."""
     return [
@@ -86,7 +87,13 @@ ROWS = [
     row("malformed dates in turn", lambda: [faults.validators(last_modified=["one", "two"])], 0, 5),
     *(
         row(f"another version, told by {name} alone", bind(told_by, name), {0, 5}, versions=(ONE, TWO))
-        for name in ("ETag", "Last-Modified", "x-goog-generation", "x-amz-version-id", "x-ms-blob-content-md5")
+        for name in (
+            "ETag",
+            "Last-Modified",
+            "x-goog-generation",
+            "x-amz-version-id",
+            "x-ms-blob-content-md5",
+        )
     ),
     row("Latin-1 ETag", lambda: [faults.validators(etag='"\xe9"')], 0, 5),
     row(
