@@ -22,7 +22,10 @@ CODING = "Content-Encoding"
 _OF_VERSION = (
     r"x-(?!.*metageneration)[a-z0-9-]*(?:-generation|-version-id|-file-id|-content-sha1|-blob-content-md5)"
 )
-_OF_OBJECT = r"x-[a-z0-9]+-hash-[a-z0-9]+|x-checksum-(?:md5|sha1|sha256|sha512)|x-linked-etag|docker-content-digest|oc-etag"
+_OF_OBJECT = (
+    r"x-[a-z0-9]+-hash-[a-z0-9]+|x-checksum-(?:md5|sha1|sha256|sha512)|x-linked-etag|docker-content-digest"
+    r"|oc-etag"
+)
 _LASTING = rf"(?:{_OF_VERSION}|{_OF_OBJECT})"
 
 # Fields with a member for each algorithm, of the whole resource.

@@ -7,15 +7,12 @@ undetectable in principle, `is_undetectable` names it. Everything else has to be
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.library.reading import Reader
 from smartremote_cli.transfer.state import Policy

@@ -28,17 +28,20 @@ from tests.hostile.rows import (
 )
 from tests.hostile.runs import run_row
 from tests.support import faults
-from tests.support.server import Patterned, Resource
+from tests.support.server import Fault, Patched, Patterned, Resource
 
 DAYS = ["Wed, 01 Jan 2025 00:00:00 GMT", "Thu, 02 Jan 2025 00:00:00 GMT"]
 
 
+# Differs from version one within what the first request brings, and within what later ones do.
+PATCHED = Patched(CONTENT, {MIB: b"other", 6 * MIB + 5000: b"other"})
+
+
 def told_by(name: str) -> list[Fault]:
-    """Change the content in the middle; nothing but the malformed or private field *name* says so."""
+    """Change some bytes where no seam lies; nothing but the malformed or private field *name* says so."""
     return [
-        faults.validators(etag=None, last_modified=None, honoured=False),
         faults.mirrors(BARE, when=first(1)),
-        faults.mirrors(BARE_TWO, when=after(1)),
+        faults.mirrors(Resource(PATCHED, etag=None, last_modified=None), when=after(1)),
         faults.header(name, "one", when=first(1)),
         faults.header(name, "two", when=after(1)),
     ]
@@ -86,7 +89,13 @@ ROWS = [
     row("malformed ETags in turn", lambda: [faults.validators(etag=["one", "two"])], 0, 5),
     row("malformed dates in turn", lambda: [faults.validators(last_modified=["one", "two"])], 0, 5),
     *(
-        row(f"another version, told by {name} alone", bind(told_by, name), {0, 5}, versions=(ONE, TWO))
+        row(
+            f"another version, told by {name} alone",
+            bind(told_by, name),
+            0,
+            {0, 5},
+            versions=(ONE, bytes(PATCHED.read(0, SIZE))),
+        )
         for name in (
             "ETag",
             "Last-Modified",

@@ -318,3 +318,31 @@ def test_any_answer_whatever_has_a_verdict(
     status: int, fields: list[tuple[str, str]], approach: Approach, at: Known
 ) -> None:
     assert judge(read_answer(status, Headers(fields), at.asked), approach, at) is not None
+
+
+@pytest.mark.parametrize(
+    ("condition", "now", "verdict"),
+    [
+        ({"If-None-Match": '"one"'}, Identity(None, '"one"'), Confirmed()),
+        ({"If-None-Match": '"one"'}, Identity(None, 'W/"one"'), Confirmed()),
+        ({"If-None-Match": '"one"'}, Identity(None), Confirmed()),
+        ({"If-None-Match": '"one"'}, Identity(None, '"two"'), Retry.UNCONDITIONALLY),
+    ],
+)
+def test_a_304_that_names_another_version_confirms_nothing(
+    condition: dict[str, str], now: Identity, verdict: object
+) -> None:
+    at = Known(Asked(range=PART, conditional=True), None, conditioned=True)
+    assert verdict_of(NotModified(now), at, PLAIN._replace(condition=condition)) == verdict
+
+
+def test_a_coded_range_is_taken_where_it_goes_on_in_the_same_coding() -> None:
+    coded = Identity(SIZE, '"one"', evidence=(("Content-Encoding", "gzip"),))
+    answer = Partial(PART, coded, "gzip")
+    accepted = Accept(PART.start, PART.stop, coded, coding="gzip")
+    assert verdict_of(answer, GOING_ON._replace(identity=coded)) == accepted
+    assert isinstance(verdict_of(answer, GOING_ON), Mixed)
+
+
+def test_a_refusal_is_believed_at_once_where_ranges_were_answered_before() -> None:
+    assert verdict_of(Failed(404), FIRST._replace(answered=True)) == Refused()
