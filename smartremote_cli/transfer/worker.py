@@ -256,7 +256,7 @@ class Worker:
     def _ask_first_for_less(self, error: AttemptFailed) -> None:
         """Give up the range, or the suffix, that may be what the server fails at. Called with the guard held."""
         source = self._state.source
-        if error.broken and source.approach.asks_from_start:
+        if error.broken and source.approach.first.range is not None:
             log.info("%s; once more without ranges, which may be what fails", error)
             self._attempts.turn_to_stream()
         else:
