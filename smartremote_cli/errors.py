@@ -65,6 +65,7 @@ class AttemptFailed(IncompleteError):
         crowded: bool = False,
         refused: bool = False,
         stalled: bool = False,
+        slow: bool = False,
         garbled: bool = False,
         broken: bool = False,
         retry_after: float | None = None,
@@ -73,8 +74,9 @@ class AttemptFailed(IncompleteError):
         self.crowded = crowded  # fewer connections may help: 429, 503, a refusal
         self.refused = refused  # the connection was refused: no server listens there
         self.stalled = stalled  # bytes stopped coming, or came too slowly to count as progress
+        self.slow = slow  # bytes came all the while, but few: something may hold them back for some time
         self.garbled = garbled  # the answer is not HTTP: another attempt seldom helps
-        self.broken = broken  # the server reports an error of its own on this request: 500
+        self.broken = broken  # the server reports an error of its own on this request: 5xx
         self.retry_after = retry_after
 
 

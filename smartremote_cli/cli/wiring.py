@@ -134,7 +134,7 @@ def progress_of(
 ) -> Iterator[Progress]:
     """Show progress as the display options say; *shy* commands show it only when --progress asks for it."""
     from ..events import Snapshot
-    from .progress.display import make_progress
+    from .progress.display import Progress, Warnings, make_progress
 
     def watch() -> Snapshot:
         current = transfer()
@@ -144,7 +144,10 @@ def progress_of(
         return Snapshot(present, size, connections, current.cells(_MAP_CELLS))
 
     _log(options["verbose"])
-    mode = "none" if shy and options["progress"] == "auto" else options["progress"]
+    mode = options["progress"]
+    if shy and mode == "auto":
+        yield Progress() if options["quiet"] else Warnings()
+        return
     with make_progress(
         mode, quiet=options["quiet"], verbose=options["verbose"], watch=watch, name=name
     ) as progress:

@@ -16,7 +16,7 @@ from ..errors import ClosedError, PastEndError, RemoteChangedError, SmartRemoteE
 from ..events import Listener, Notice
 from ..protocol.identity import Identity
 from ..store.copies import Copy, Opened
-from ..store.destinations import Destination
+from ..store.destinations import Destination, in_one_request
 from ..transfer.transfer import Transfer
 from ..transport.remote import Remote
 from ..transport.response import Response
@@ -149,6 +149,8 @@ class Transfers:
 
     def _begin(self, offset: int, length: int | None) -> Transfer:
         first, condition = self.destination.first(offset, length)
+        if length is None and self.destination.is_named and self.options.policy.connections == 1:
+            first = in_one_request(first)
         self.end_streams()
         limiter = self.backpressure or self.options.limiter
         return Transfer(self.remote, self._open, first, self.options.policy, self.tell, limiter, condition)

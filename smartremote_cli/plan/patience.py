@@ -22,6 +22,12 @@ MAX_WAIT = 300.0
 # are off by default; 1 KiB/s is less than a modem, and more than a server that drips bytes to keep connections open.
 MIN_BYTES_PER_SECOND = 1024
 
+# A server that only drips is tried once more with one connection, for this many timeouts at a time: a virus gateway
+# sends a byte now and then while it scans, each request anew, and then everything at once. By judgement: five minutes
+# with the usual timeout, about the longest that such gateways scan before they give up themselves.
+PATIENT_TIMEOUTS = 10
+SLOW_TIMEOUTS = 2  # otherwise: binding (contract 5)
+
 # The processor is the limit of a process that takes this much of one core's time. Python runs one thread at a time, so
 # that it cannot take much more than all of one core; the rest is for measuring errors.
 _BUSY_CORES = 0.9
@@ -57,6 +63,7 @@ class Patience:
         self.arrived = 0  # bytes that are new, and one for the first answer: never falls
         self.answered = False
         self.one_only = False  # a 403 after successes was answered by going on alone
+        self.is_patient = False  # a server that only drips is waited for, with one connection
         self._pause = pause
         self._enough = cores + 1  # one for each core, and one that waits for the network meanwhile
         self._measured: tuple[float, float] | None = None  # time and processor seconds, when last measured
@@ -106,6 +113,11 @@ class Patience:
             self.one_only, self.limit = True, 1
         return self.answered
 
+    @property
+    def slow_window(self) -> float:
+        """Seconds over which a body may come too slowly before its attempt counts as failed."""
+        return self.timeout * (PATIENT_TIMEOUTS if self.is_patient else SLOW_TIMEOUTS)
+
     def take_stock(self, seen: int, error: AttemptFailed, now: float) -> bool:
         """Count a slow round where one is over; return whether what came since *seen* bytes renews the patience."""
         since, had = self._window
@@ -119,7 +131,8 @@ class Patience:
     def plan_retry(self, failures: int, error: AttemptFailed, now: float) -> float:
         """Return the seconds to pause after *failures* in a row; Retry-After holds for all connections.
 
-        Raises `IncompleteError` when it was one too many, `UnbelievableError` when what comes is not HTTP.
+        Raises `IncompleteError` when it was one too many, `UnbelievableError` when what comes is not HTTP. One more
+        attempt is made, alone and patiently, when bytes kept coming, but too slowly.
         """
         self._refuse_long_waits(error)
         allowed = self.retries
@@ -129,9 +142,21 @@ class Patience:
         if failures > allowed or self._slow_rounds > self.retries:
             if hopeless:
                 raise UnbelievableError(error.what, error.why)
-            raise (StalledError if error.stalled else IncompleteError)(error.what, error.why)
+            if not error.slow or self.is_patient:
+                raise self._gives_up(error)
+            self.is_patient = self.one_only = True
+            self.limit, self._slow_rounds = 1, 0
         self._heed(error, now)
         return max(self._pause(failures, random.random()), error.retry_after or 0.0)
+
+    def _gives_up(self, error: AttemptFailed) -> IncompleteError:
+        if not error.stalled:
+            return IncompleteError(error.what, error.why)
+        if error.slow or not self.arrived:  # to run it again as it is would end in the same way
+            return StalledError(
+                error.what, error.why, hint=f"a --timeout longer than {self.timeout:g} may help"
+            )
+        return StalledError(error.what, error.why)
 
     def _refuse_long_waits(self, error: AttemptFailed) -> None:
         if error.retry_after is not None and error.retry_after > MAX_WAIT:

@@ -5,8 +5,11 @@ Imports: core, errors.
 headers      the fields of an answer
 answers      *answer*: what a status and its fields promise; *asked*: what the request asked for
 identity     *identity*: size and validators, which tell one version of a resource from the next
-             *strong* validators prove equal bytes; a date is *settled* when it may count as one
+             *strong* validators prove equal bytes; a date is *settled* when it may count as one,
+             and validators are *racy* when the resource had only just changed
              *precondition*: the request fails when the resource changed; *condition*: 304 when it did not
+evidence     *evidence*: what else tells versions apart; it proves a difference, never sameness
+labels       a page of HTML where a file was asked for
 verdict      *verdict*: what an answer means for a transfer, held against what is known from earlier answers
 digests      *digest*: a hash that the server sent, of one answer's content or of the whole resource
 chunked      *framed* bodies say where they end: by their length, or by this coding

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..core.blocks import MAX_SIZE
 from ..core.ranges import ByteRange
-from .headers import Headers, coding_of
+from .headers import Headers, coding_of, is_chunked
 from .identity import Identity, identity_of
 
 # Bytes that a server may begin before the range that it was asked for (RFC 9110, 15.3.7 lets it send more). By
@@ -31,10 +31,14 @@ _DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 
 
 class Partial(NamedTuple):
-    """A believable 206: the body holds exactly the bytes *body*. The size is None where the total was `*`."""
+    """A believable 206: the body holds exactly the bytes *body*. The size is None where the total was `*`.
+
+    *coding* is what these are bytes of, where a strong validator says that it is the same in every answer.
+    """
 
     body: ByteRange
     identity: Identity
+    coding: str | None = None
 
 
 class Whole(NamedTuple):
@@ -104,7 +108,8 @@ class Asked(NamedTuple):
     def header(self) -> str | None:
         """The value of the Range header, or None for a request of everything."""
         if self.range is not None:
-            return self.range.header
+            is_open = self.range.stop >= MAX_SIZE
+            return f"bytes={self.range.start}-" if is_open else self.range.header
         return None if self.suffix is None else f"bytes=-{self.suffix}"
 
 
@@ -123,7 +128,7 @@ def read_answer(status: int, headers: Headers, asked: Asked) -> Answer:
         case 412:
             return PreconditionFailed()
         case 416:
-            ranges = headers.all("content-range")
+            ranges = _content_ranges(headers)
             named = re.fullmatch(_UNSATISFIED, ranges[0]) if len(ranges) == 1 else None
             size = int(named[1]) if named else None
             return Unsatisfiable(size if size is None or size <= MAX_SIZE else None)
@@ -135,17 +140,18 @@ def read_answer(status: int, headers: Headers, asked: Asked) -> Answer:
 
 def _read_partial(headers: Headers, asked: Asked) -> Answer:
     length = content_length(headers)
-    ranges = headers.all("content-range")
+    ranges = _content_ranges(headers)
     if isinstance(length, Unbelievable):
         return length
     if asked.header is None:
         if length is None or not _is_all(ranges, length) or coding_of(headers) is not None:
             return Unbelievable("206 Partial Content to a request without Range")
-        return Whole(identity_of(headers, length), None, framed=True)
+        return Whole(identity_of(headers, length, whole=True), None, framed=True)
     if any(value.lower().startswith("multipart/") for value in headers.all("content-type")):
         return Unbelievable("several parts where one range was asked for")
-    if coding_of(headers) is not None:
-        return Unproven(f"a range of a body with Content-Encoding {coding_of(headers)}")
+    coding = coding_of(headers)
+    if coding is not None and (length is None or identity_of(headers, None).strong_etag is None):
+        return Unproven(f"a range of a body with Content-Encoding {coding}")
     parsed = _CONTENT_RANGE.fullmatch(ranges[0]) if len(ranges) == 1 else None
     if parsed is None:
         return Unbelievable(f"Content-Range: {', '.join(ranges) or 'missing'}")
@@ -155,6 +161,8 @@ def _read_partial(headers: Headers, asked: Asked) -> Answer:
         return Unbelievable(f"Content-Range: {ranges[0]}")
     body = ByteRange(first, last + 1)
     if length is not None and length != len(body):
+        if coding is not None:  # coded after the range was cut
+            return Unproven(f"a range of a body with Content-Encoding {coding}")
         at_start = asked.range is not None and first == asked.range.start
         why = f"Content-Length: {length} with Content-Range: {ranges[0]}"
         return Unbelievable(why, size=total if at_start else None)
@@ -162,7 +170,7 @@ def _read_partial(headers: Headers, asked: Asked) -> Answer:
         wanted = asked.range.start
         if not wanted - MAX_SKIPPED <= first <= wanted < body.stop:
             return Unbelievable(f"Content-Range: {ranges[0]} where {asked.header} was asked for")
-    return Partial(body, identity_of(headers, total))
+    return Partial(body, identity_of(headers, total), coding)
 
 
 def _read_whole(headers: Headers, asked: Asked) -> Answer:
@@ -178,12 +186,17 @@ def _read_whole(headers: Headers, asked: Asked) -> Answer:
         span = asked.suffix if asked.range is None else len(asked.range)
         if length is not None and length == span and coding is None:
             return Unproven("200 exactly as long as the range that was asked for")
-    elif headers.all("content-range") and not _is_all(headers.all("content-range"), length):
+    elif headers.all("content-range") and not _is_all(_content_ranges(headers), length):
         return Unbelievable("200 with a Content-Range to a request without Range")
     if length is not None and length > MAX_SIZE:
         return Unbelievable(f"Content-Length: {length}")
     chunked = bool(headers.all("transfer-encoding"))
-    return Whole(identity_of(headers, length), coding, framed=chunked or length is not None)
+    return Whole(identity_of(headers, length, whole=True), coding, framed=chunked or length is not None)
+
+
+def _content_ranges(headers: Headers) -> list[str]:
+    """Return the values of Content-Range: one, where a back end and its proxy have both sent the same."""
+    return list(dict.fromkeys(headers.all("content-range")))
 
 
 def _is_all(ranges: list[str], length: int | None) -> bool:
@@ -192,13 +205,16 @@ def _is_all(ranges: list[str], length: int | None) -> bool:
 
 
 def content_length(headers: Headers) -> int | Unbelievable | None:
-    """Return the announced length of the body in bytes, None without one, or why it cannot be believed."""
-    values = headers.all("content-length")
+    """Return the announced length of the body in bytes, None without one, or why it cannot be believed.
+
+    What comes several times with the same value counts once (RFC 9110, 8.6).
+    """
+    values = list(dict.fromkeys(headers.all("content-length")))
     if headers.all("transfer-encoding"):
-        codings = ", ".join(headers.all("transfer-encoding"))
         if values:
             return Unbelievable("Transfer-Encoding beside Content-Length")
-        return None if codings.lower() == "chunked" else Unbelievable(f"Transfer-Encoding: {codings}")
+        codings = ", ".join(headers.all("transfer-encoding"))
+        return None if is_chunked(headers) else Unbelievable(f"Transfer-Encoding: {codings}")
     if not values:
         return None
     if len(values) > 1 or not _DIGITS.fullmatch(values[0]):

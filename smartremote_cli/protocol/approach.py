@@ -32,12 +32,6 @@ class Approach(NamedTuple):
     implausible: int = 0
     unconfirmed_size: int | None = None
 
-    @property
-    def asks_from_start(self) -> bool:
-        """Whether the first request is for the first bytes, so that the whole resource serves it as well."""
-        first = self.first.range
-        return first is not None and not first.start and not self.first.inside
-
     def precondition(self, known: Identity | None) -> Mapping[str, str]:
         """Return the header that holds a range request to *known*; empty where none may or can be sent."""
         return known.precondition() if known is not None and self.preconditions else _NO_HEADERS

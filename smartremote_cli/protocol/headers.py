@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+# Words in Content-Encoding that name no coding: blank, charsets, media types, transfer encodings of mail, and what S3
+# clients and hand-written servers put there. The body is stored as it is sent in any case.
+_NO_CODING = (
+    r"(?:|identity|none|null|no|off|raw|plain|text|default|binary|uncompressed|aws-chunked|chunked|[78]bit|"
+    r"utf-?(?:8|16|32)[a-z]*|(?:us-)?ascii|iso-8859-\d+|latin-?\d|windows-\d+|cp\d+|\*|[a-z0-9.+-]+/[a-z0-9.+*-]+)"
+)
 
 
 class Headers:
@@ -27,26 +35,57 @@ class Headers:
         return next((value for key, value in self._fields if key == name), None)
 
 
+def only(headers: Headers, name: str) -> str | None:
+    """Return the value of the field *name* (lower case), also where several fields repeat it; None where they differ.
+
+    A back end and its proxy may each add the same field.
+    """
+    values = set(headers.all(name))
+    return values.pop() if len(values) == 1 else None
+
+
 def coding_of(headers: Headers) -> str | None:
-    """Return the content codings of the body (RFC 9110, 8.4), or None when it is sent as it is."""
-    codings = [part.strip().lower() for value in headers.all("content-encoding") for part in value.split(",")]
-    return ", ".join(coding for coding in codings if coding not in ("", "identity")) or None
+    """Return the content codings of the body (RFC 9110, 8.4), or None when it is sent as it is.
+
+    Servers also send words there that name no coding: charsets, media types, `none`, `binary`. `x-gzip` and
+    `x-compress` are other names of `gzip` and `compress` (8.4.1).
+    """
+    codings = [
+        part.strip(" \t\"'").lower() for value in headers.all("content-encoding") for part in value.split(",")
+    ]
+    return (
+        ", ".join(coding.removeprefix("x-") for coding in codings if not re.fullmatch(_NO_CODING, coding))
+        or None
+    )
 
 
 def is_chunked(headers: Headers) -> bool:
-    """Return whether the body comes in the chunked transfer coding, and in no other."""
-    return ", ".join(headers.all("transfer-encoding")).lower() == "chunked"
+    """Return whether the body comes in the chunked transfer coding, and in no other.
+
+    `chunked` twice is what proxies make that add the field to one that is there: the body is coded once. `identity`
+    is no coding (RFC 2616, 3.6), and a blank is none either.
+    """
+    parts = [
+        part.strip(" \t").lower() for value in headers.all("transfer-encoding") for part in value.split(",")
+    ]
+    return {part for part in parts if part not in ("", "identity")} == {"chunked"}
 
 
 def retry_after(headers: Headers, now: float) -> float | None:
-    """Return the seconds that Retry-After asks to wait (RFC 9110, 10.2.3), or None. *now* is Unix time."""
+    """Return the seconds that Retry-After asks to wait (RFC 9110, 10.2.3), or None.
+
+    A date is held against the Date of the same answer, because the two clocks may differ; *now*, Unix time, stands in
+    where the answer has none.
+    """
     value = headers.get("retry-after")
     if value is None:
         return None
     if value.isascii() and value.isdigit():
         return float(value)  # more digits than a float has room for give infinity
-    date = parse_date(value)
-    return None if date is None else max(0.0, date.timestamp() - now)
+    until, sent = parse_date(value), parse_date(headers.get("date") or "")
+    return (
+        None if until is None else max(0.0, until.timestamp() - (now if sent is None else sent.timestamp()))
+    )
 
 
 def parse_date(value: str) -> datetime | None:

@@ -29,6 +29,8 @@ _NAME = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE = rb"[^\x00\x0b\x0c\r\n]*"
 _FIELD = re.compile(_NAME + rb":" + _VALUE)
 _REQUEST_WORD = rb"[\x21-\x7e]+"
+# A head that goes on into a chunked body has lost the empty line that ends it.
+_SIZE_OF_CHUNK = rb"[0-9A-Fa-f]{1,15}[ \t]*"
 # Fields that an answer's meaning hangs on: a malformed one cannot be left out. Compiled when it is first used: few
 # servers send such lines.
 _WEIGHTY = rb"(?i:\s*(content-|transfer-encoding|etag|last-modified|location|connection|\S*digest))"
@@ -141,12 +143,12 @@ def drop_malformed_fields(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the *lines* that are header fields, without those that are none and say nothing that counts.
 
     Servers send such lines, and browsers and curl pass over them. `GarbledError` where one may have been a field
-    that the answer's meaning hangs on.
+    that the answer's meaning hangs on, or is of the body.
     """
     for line in lines:
         if _FIELD.fullmatch(line):
             yield line
-        elif re.match(_WEIGHTY, line):
+        elif re.match(_WEIGHTY, line) or re.fullmatch(_SIZE_OF_CHUNK, line):
             raise GarbledError(f"header line {_shown(line)}")
 
 
@@ -168,12 +170,10 @@ def _one_framing(fields: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     is no number, leave the end of the body unknown.
     """
     lengths = [part.strip() for value in _all(fields, "content-length") for part in value.split(",")]
-    codings = [
-        part.strip() for value in _all(fields, "transfer-encoding") for part in value.lower().split(",")
-    ]
     if lengths and (len(set(lengths)) > 1 or not re.fullmatch(rf"[0-9]{{1,{_MAX_DIGITS}}}", lengths[0])):
         raise GarbledError(f"Content-Length: {', '.join(lengths)[:_MAX_SHOWN]}")
-    if codings and set(codings) != {"chunked"}:
+    codings = _all(fields, "transfer-encoding")
+    if codings and not is_chunked(Headers(fields)):
         raise GarbledError(f"Transfer-Encoding: {', '.join(codings)[:_MAX_SHOWN]}")
     seen = set()
     for name, value in fields:

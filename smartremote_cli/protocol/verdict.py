@@ -27,8 +27,12 @@ from .answers import (
 from .approach import Approach
 from .identity import Identity, Match, changed
 
-# Statuses that are about the resource or the moment, not about how it was asked for (RFC 9110, 15.5; RFC 6585).
-PLAIN_REFUSALS = frozenset({401, 402, 403, 404, 407, 408, 410, 421, 425, 429, 451})
+# Statuses that are about the way, the connection or the moment, not about what was asked (RFC 9110, 15.5; RFC 6585).
+OF_THE_MOMENT = frozenset({407, 408, 421, 425, 429})
+
+# Statuses that are about the resource. Filters and one-line servers also send them for a Range or a condition that
+# they do not know; a request without it tells.
+OF_THE_RESOURCE = frozenset({401, 402, 403, 404, 410, 451})
 
 # After this many unbelievable answers in a row, stop asking for ranges. One may be a proxy's slip; a server that
 # answers twice so will again.
@@ -39,7 +43,8 @@ class Known(NamedTuple):
     """What was asked, and what is known of the resource. *identity* is None for the first answer of a transfer.
 
     *streaming* transfers read everything in one piece. *conditioned* requests carried a precondition or a
-    condition. *strict* transfers hold bytes that must not change.
+    condition. *strict* transfers hold bytes that must not change. *answered* says that the server has answered a
+    range before, in this transfer or in an earlier one.
     """
 
     asked: Asked
@@ -47,6 +52,7 @@ class Known(NamedTuple):
     streaming: bool = False
     conditioned: bool = False
     strict: bool = False
+    answered: bool = False
 
 
 class Accept(NamedTuple):
@@ -144,8 +150,9 @@ def _verdict(answer: Answer, approach: Approach, known: Known) -> Verdict:
             return _later_whole(answer, approach, known, known.identity)
         case Whole():
             return _first_whole(answer, known)
-        case NotModified():
-            return Confirmed()
+        case NotModified(identity=identity):
+            asked = _conditioned_on(approach)
+            return Retry.UNCONDITIONALLY if asked.compare(identity) is Match.DIFFERENT else Confirmed()
         case PreconditionFailed() if known.conditioned:
             return _refused(known)
         case Unsatisfiable(size=size):
@@ -156,7 +163,9 @@ def _verdict(answer: Answer, approach: Approach, known: Known) -> Verdict:
             return Retry.IN_ONE_PIECE
         case Unbelievable(why=why):
             return Implausible(why, final=last_chance)
-        case Failed(status=status) if status not in PLAIN_REFUSALS and (status < 500 or status == 501):
+        case Failed(status=status) if status in OF_THE_RESOURCE:
+            return _refused_resource(known)
+        case Failed(status=status) if status not in OF_THE_MOMENT and (status < 500 or status == 501):
             return _refused(known)
         case _:
             return Refused()
@@ -164,6 +173,21 @@ def _verdict(answer: Answer, approach: Approach, known: Known) -> Verdict:
 
 def _contradicts(unconfirmed: int | None, size: int | None) -> bool:
     return unconfirmed is not None and size is not None and unconfirmed != size
+
+
+def _conditioned_on(approach: Approach) -> Identity:
+    """Return the identity that the first request's condition names."""
+    given = approach.condition
+    return Identity(None, given.get("If-None-Match"), given.get("If-Modified-Since"))
+
+
+def _refused_resource(known: Known) -> Verdict:
+    """Ask once without the condition, then once for everything: a filter may refuse what it does not know."""
+    if known.conditioned:
+        return Retry.IN_ONE_PIECE if known.streaming else Retry.UNCONDITIONALLY
+    if known.answered or known.identity is not None or known.asked.header is None:
+        return Refused()
+    return Retry.IN_ONE_PIECE
 
 
 def _refused(known: Known) -> Verdict:
@@ -186,14 +210,14 @@ def _partial(answer: Partial, known: Known) -> Verdict:
     if known.identity is None:
         if identity.size is None:  # the length of a whole answer says it
             return Retry.IN_ONE_PIECE
-        return Accept(body.start, body.stop, identity)
+        return Accept(body.start, body.stop, identity, coding=answer.coding)
     if _sizes_differ(known.identity, identity):
         return Changed(changed(known.identity, identity))
     if known.identity.compare(identity) is not Match.SAME:
         return Mixed(changed(known.identity, identity))
     if known.streaming and not (known.identity.is_strong and identity.is_strong):
         return Retry.IN_ONE_PIECE
-    return Accept(body.start, body.stop, identity)
+    return Accept(body.start, body.stop, identity, coding=answer.coding)
 
 
 def _first_whole(answer: Whole, known: Known) -> Verdict:

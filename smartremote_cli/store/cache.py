@@ -94,7 +94,7 @@ class Cache:
         path = self.path_of(url)
         with folder_lock(self.folder):
             record = self.find(url)
-            if record is not None and record.identity == identity and identity.is_strong:
+            if record is not None and record.identity is not None and _is_same(record.identity, identity):
                 return LocalCopy.reopen(path, url, record, shared=True)
             # A process that reads the old version goes on reading its own file. Make the removal of the names
             # durable before they are given again: no power cut may leave one version's record beside the other's
@@ -105,10 +105,8 @@ class Cache:
 
     def copy_into(self, copy: LocalCopy, url: str, identity: Identity) -> None:
         """Copy the blocks that are cached of this very resource into *copy*; a failure costs a download at most."""
-        record = self.find(url) if identity.is_strong else None
-        if record is None or record.identity is None:
-            return
-        if record.identity.size != identity.size or record.identity.compare(identity) is not Match.SAME:
+        record = self.find(url)
+        if record is None or record.identity is None or not _is_same(record.identity, identity):
             return
         with contextlib.suppress(SmartRemoteError):
             cached = self.open(url, record)
@@ -191,6 +189,12 @@ def default_folder() -> str:
     except RuntimeError as error:
         hint = "name one in SMARTREMOTE_CACHE_DIR, or do without: --no-cache"
         raise LocalError("the cache folder", "this user has no home folder", hint=hint) from error
+
+
+def _is_same(cached: Identity, now: Identity) -> bool:
+    """Return whether validators prove that both are of the same bytes."""
+    proof = cached.is_proof and now.is_proof and cached.size == now.size
+    return proof and cached.compare(now) is Match.SAME
 
 
 def _whole_path(path: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import Protocol
 
-from ..core.blocks import BLOCK, BlockMap
+from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import BusyError, RemoteChangedError
 from ..plan.planner import with_seams
@@ -224,6 +224,16 @@ def first_of_nothing(offset: int, length: int | None) -> Asked:
     return Asked(range=ByteRange(offset // BLOCK * BLOCK, -(-(offset + most) // BLOCK) * BLOCK))
 
 
+def in_one_request(first: Asked) -> Asked:
+    """Return *first*, which asks for the beginning where nothing is held, so that it asks for everything.
+
+    A single connection gains nothing by asking in parts, and some links work only once.
+    """
+    if first.range == ByteRange(0, FIRST_REQUEST_BYTES) and not first.inside:
+        return first._replace(range=ByteRange(0, MAX_SIZE))
+    return first
+
+
 def first_of_held(record: Record, offset: int, length: int | None) -> tuple[Asked, dict[str, str]] | None:
     """Return the request that brings what is missing, or only confirms what is held; None where none can.
 
@@ -258,4 +268,4 @@ def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:
 
 def _can_confirm(known: Identity) -> bool:
     """Return whether an answer can prove that bytes of *known* are still the resource's."""
-    return known.size is not None and known.is_strong
+    return known.size is not None and known.is_proof

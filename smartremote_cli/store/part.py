@@ -21,6 +21,7 @@ from pyroaring import BitMap
 
 from ..core.blocks import BLOCK, MAX_SIZE, blocks_in
 from ..errors import DamagedError
+from ..protocol.evidence import Evidence
 from ..protocol.identity import Identity, well_formed_date, well_formed_tag
 
 VERSION = 1
@@ -62,6 +63,8 @@ def encode(record: Record) -> bytes:
         "etag": record.identity.etag,
         "last_modified": record.identity.last_modified,
         "settled": record.identity.settled,
+        "racy": record.identity.racy,
+        "evidence": dict(record.identity.evidence),
         "data_ctime_ns": record.stamp,
     }
     text = json.dumps(facts, ensure_ascii=False).encode("utf-8", "backslashreplace")
@@ -116,7 +119,9 @@ def _with_trailer(bits: BitMap, data: bytes, start: int, what: str) -> Record:
     url, etag, modified = (_text(facts, key, what) for key in ("url", "etag", "last_modified"))
     # Validators are sent in requests: one that no server can have sent counts as absent, as it does in an answer.
     tag, date = well_formed_tag(etag), well_formed_date(modified)
-    identity = Identity(size, tag, date, settled=settled is True)
+    evidence = _evidence(facts.get("evidence"))
+    racy = facts.get("racy") is True
+    identity = Identity(size, tag, date, settled=settled is True, racy=racy, evidence=evidence)
     return Record(bits, identity, url, stamp if type(stamp) is int else None)
 
 
@@ -125,6 +130,13 @@ def _text(facts: dict[str, object], key: str, what: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise DamagedError(what, f"{key} is {type(value).__name__} where a text was expected")
     return value
+
+
+def _evidence(found: object) -> Evidence:
+    """Return the texts that may prove a difference; what is no text counts as absent, as in an answer."""
+    if not isinstance(found, dict):
+        return ()
+    return tuple((name, text) for name, text in found.items() if isinstance(text, str))
 
 
 def _varint(data: bytes, what: str) -> tuple[int, int]:

@@ -68,7 +68,12 @@ def _resume(name: str, known: Identity, remote: Identity, other_url: bool) -> St
 
 
 def _proves(known: Identity, now: Identity) -> bool:
-    """Whether equal validators are proof enough: the strong tag, or all that were recorded, none gone or weaker."""
+    """Whether equal validators are proof enough: the strong tag, or all that were recorded, none gone or weaker.
+
+    Those of a resource that had only just changed prove nothing.
+    """
+    if known.racy:
+        return False
     if known.strong_etag is not None:
         return known.strong_etag == now.strong_etag
     gone = known.etag not in (None, now.etag) or known.last_modified not in (None, now.last_modified)

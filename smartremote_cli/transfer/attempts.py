@@ -15,8 +15,9 @@ from ..errors import AttemptFailed, PastEndError, RemoteChangedError, Unbelievab
 from ..events import Listener, Notice
 from ..plan import planner
 from ..plan.claims import Claim
-from ..protocol.answers import Asked, read_answer
+from ..protocol.answers import Asked, Partial, read_answer
 from ..protocol.digests import of_resource
+from ..protocol.labels import page_instead_of
 from ..protocol.verdict import (
     Accept,
     AskInstead,
@@ -135,8 +136,11 @@ class Attempts:
                 streaming=state.is_streaming,
                 conditioned=conditioned,
                 strict=state.is_strict,
+                answered=source.remote.answers_ranges,
             )
             verdict, source.approach = judge(answer, source.approach, at)
+            if isinstance(answer, Partial) and isinstance(verdict, Accept):
+                source.remote.answers_ranges = True
         log.debug("%s %s: %s, %s", source.remote.name, asked.header, answer, verdict)
         return verdict
 
@@ -175,10 +179,11 @@ class Attempts:
         if digest is not None:
             with state.cond:
                 state.digests.add(digest)
-        if verdict.coding is not None:
+        if verdict.coding is not None and (claim is None or verdict.whole):
             why = f"the server sent Content-Encoding {verdict.coding} although identity was requested"
             self._listener(Notice(f"{why}; storing the encoded bytes"))
         if claim is None:
+            self._warn_of_page(response)
             claim = self._opening.open(response, verdict)
             if claim is None:
                 return True
@@ -193,6 +198,12 @@ class Attempts:
                 state.begin_whole(verdict.identity, verdict.framed, claim)
             self._workers.start_one()
         return self._receiver.receive(claim, response, verdict.start, verdict.stop)
+
+    def _warn_of_page(self, response: Response) -> None:
+        """Warn of a page of HTML where the URL names a file of another kind: a login, an error, an interstitial."""
+        name = page_instead_of(response.headers, self._state.source.remote.url)
+        if name is not None:
+            self._listener(Notice(f"the server sent an HTML page (text/html) in place of {name}"))
 
 
 def _rest_of_stream(stream: SingleStream, position: int) -> tuple[Asked, Mapping[str, str]]:

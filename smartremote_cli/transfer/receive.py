@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from ..core.blocks import BLOCK, MAX_SIZE
 from ..core.ranges import ByteRange
@@ -17,10 +18,14 @@ from ..plan.claims import Claim
 from ..plan.patience import MIN_BYTES_PER_SECOND
 from ..plan.pieces import Do
 from ..protocol.digests import of_content
+from ..protocol.headers import is_chunked
 from ..transport.limiter import Limiter
 from ..transport.response import Response
 from .phase import SingleStream
 from .state import State
+
+if TYPE_CHECKING:
+    import hashlib
 
 # Bytes that one read brings at most. Each read takes the guard twice and makes several system calls, each of which
 # takes the interpreter's lock: on a fast link that is what the time goes to. 1 GiB over loopback gained nothing from
@@ -43,9 +48,9 @@ class PartOnly(Exception):
 class _Pace:
     """Whether a body comes fast enough to count as progress; one that does not is a failed attempt."""
 
-    def __init__(self, name: str, timeout: float) -> None:
+    def __init__(self, name: str, window: float) -> None:
         self._name = name
-        self._window = 2 * timeout  # seconds, as long as the contract allows a connection to crawl
+        self._window = window  # seconds
         self._begin(time.monotonic())
 
     def _begin(self, now: float) -> None:
@@ -63,18 +68,17 @@ class _Pace:
         if elapsed > self._window:
             if self._count < MIN_BYTES_PER_SECOND * elapsed:
                 why = f"only {self._count} bytes in {elapsed:.0f} s"
-                raise AttemptFailed(self._name, why, stalled=True)
+                raise AttemptFailed(self._name, why, stalled=True, slow=self._count > 0)
             self._begin(now)
 
 
 class Receiver:
-    """Receives for one transfer; *limiter* slows all of it down, *timeout* is in seconds."""
+    """Receives for one transfer; *limiter* slows all of it down."""
 
-    def __init__(self, state: State, limiter: Limiter | None, timeout: float) -> None:
+    def __init__(self, state: State, limiter: Limiter | None) -> None:
         self._state = state
         self._name = state.source.remote.name
         self._limiter = limiter
-        self._timeout = timeout
         self._own = threading.local()  # a buffer, for all the answers that a thread takes
         self._resetting = threading.Lock()  # writing waits until the record says that nothing is held
 
@@ -83,16 +87,40 @@ class Receiver:
     ) -> bool:
         """Take a body that begins at *offset* as far as *claim* needs it.
 
-        Raises `AttemptFailed` when it breaks or is too slow, `VersionsMixed` when it is not of the version that
-        is held, `ChecksumError` when the answer's digest is not that of its content, `PartOnly` when it ends
-        after *doubtful* bytes.
+        Raises `AttemptFailed` when it breaks, is too slow, or ends elsewhere than it should, `VersionsMixed` when it
+        is not of the version that is held, `ChecksumError` when the answer's digest is not that of its content,
+        `PartOnly` when it ends after *doubtful* bytes.
         """
         self._reset_stale_record()
         digest = of_content(response.headers)
         hasher = digest.hasher() if digest is not None else None
-        view = self._buffer(BUFFER if stop is None else min(BUFFER, stop - offset))
+        try:
+            if self._take_body(claim, response, offset, stop, hasher):
+                return True
+        finally:
+            if response.unconfirmed:
+                self._take_back(claim, offset + response.received - response.unconfirmed)
+        end = offset + response.received
+        if end != stop:
+            self._check_end(claim, response, offset, stop)
+        if digest is not None and hasher is not None and not digest.fits(hasher):
+            self._take_back(claim, offset)
+            raise ChecksumError(
+                self._name, f"the {digest.algorithm} that came with an answer is not its content's"
+            )
+        if stop is None:
+            if end == doubtful:
+                raise PartOnly
+            self._ended(claim, end)
+        return True
+
+    def _take_body(
+        self, claim: Claim, response: Response, offset: int, stop: int | None, hasher: hashlib._Hash | None
+    ) -> bool:
+        """Place the body's bytes; return whether no more of them are needed, before its end was seen."""
         start = offset
-        pace = _Pace(self._name, self._timeout)
+        view = self._buffer(BUFFER if stop is None else min(BUFFER, stop - offset))
+        pace = _Pace(self._name, self._state.patience.slow_window)
         while stop is None or offset < stop:
             count, waited = self._read(response, view if stop is None else view[: stop - offset])
             if not count:
@@ -101,22 +129,33 @@ class Receiver:
                 return True  # what came before a stop is kept
             if hasher is not None:
                 hasher.update(view[:count])
+            if (
+                response.length is None and offset + count == stop
+            ):  # the last part waits for the end that proves it
+                self._check_end(claim, response, start, stop)
             enough = self._place(claim, offset, view[:count], stop, overrules=start == 0)
             offset += count
-            if enough or self._state.is_stopped:
+            if (enough and not response.unconfirmed) or self._state.is_stopped:
                 return True
             pace.add(count, waited)
-        response.finish()
-        if digest is not None and hasher is not None and not digest.fits(hasher):
+        return False
+
+    def _check_end(self, claim: Claim, response: Response, start: int, stop: int | None) -> None:
+        """Check that a body which announces no length ends where its range does (curl: error 18).
+
+        Where it does not, its framing was not what it seemed to be, and nothing of that range is kept.
+        """
+        ends = response.finish()
+        is_short = stop is not None and start + response.received < stop and is_chunked(response.headers)
+        if ends and not is_short:
+            return
+        why = "the server's answer is inconsistent: its body does not end where it should"
+        if stop is not None:
             self._take_back(claim, start)
-            raise ChecksumError(
-                self._name, f"the {digest.algorithm} that came with an answer is not its content's"
-            )
-        if stop is None:
-            if offset == doubtful:
-                raise PartOnly
-            self._ended(claim, offset)
-        return True
+            with self._state.cond:
+                if self._state.provenance.exposed:
+                    raise UnbelievableError(self._name, f"{why}, and some of its bytes were read already")
+        raise AttemptFailed(self._name, why, garbled=True)
 
     def _buffer(self, size: int) -> memoryview:
         """Return this thread's buffer, which has *size* bytes at least."""

@@ -60,7 +60,7 @@ class Transfer:
         self._state = state = State(Source(remote, Approach(first, condition or {}), patience), policy)
         self._workers = workers = Workers(state, lambda: self._worker.serve())
         opening = Opening(state, workers, opener, listener, self._start_checkpoints)
-        attempts = Attempts(state, workers, opening, listener, Receiver(state, limiter, timeout))
+        attempts = Attempts(state, workers, opening, listener, Receiver(state, limiter))
         self._worker = Worker(state, workers, attempts, listener)
         self._checkpoints: Checkpointer | None = None
 

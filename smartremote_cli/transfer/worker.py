@@ -217,14 +217,21 @@ class Worker:
                 return False
             if self._is_finished(claim):
                 return True  # its work was taken over
+            if patience.is_patient and len(state.workers) > 1:
+                return False  # another one waits alone
             is_crowded = error.crowded and len(state.workers) > 1
             if is_crowded:
                 patience.use_one_fewer(error, len(state.workers), now)
             else:
+                was_patient = patience.is_patient
                 pause = self._next_pause(error, tries, now)
+                turns_patient = patience.is_patient and not was_patient
         if is_crowded:
             log.info("%s; going on with %d connections", error, patience.limit)
             return False
+        if turns_patient:
+            self._listener(Notice(f"{error}: once more with one connection, and with more patience"))
+            self._workers.abort_others()
         self._listener(Retrying(str(error), pause, tries.failures))
         log.info("%s; again in %.1f s", error, pause)
         self._sleep_until(now + pause)
@@ -242,12 +249,14 @@ class Worker:
         pause = state.patience.plan_retry(tries.failures, error, now)
         if tries.are_exhausted and state.ledger is None:
             self._ask_first_for_less(error)
+        elif tries.are_exhausted and error.garbled and not state.is_streaming:
+            self._attempts.turn_to_stream()
         return pause
 
     def _ask_first_for_less(self, error: AttemptFailed) -> None:
         """Give up the range, or the suffix, that may be what the server fails at. Called with the guard held."""
         source = self._state.source
-        if error.broken and source.approach.asks_from_start:
+        if error.broken and source.approach.first.range is not None:
             log.info("%s; once more without ranges, which may be what fails", error)
             self._attempts.turn_to_stream()
         else:

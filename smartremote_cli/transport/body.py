@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -10,6 +11,9 @@ from ..protocol.chunked import Chunks
 from ..protocol.headers import Headers
 from ..protocol.http1 import Framing, Head
 from .connection import Connection, ConnectionEndedError
+
+# A chunk is kept back for this long until it is whole, by judgement: on a slow link its bytes are wanted earlier.
+_HOLD_SECONDS = 1.0
 
 _CHUNK_BYTES = 64 * 1024  # read at once of a chunked body, and decoded into the caller's view
 
@@ -20,8 +24,15 @@ class Body(Protocol):
     def read_into(self, view: memoryview, timeout: float) -> int:
         """Fill *view* with the next bytes that come within *timeout* seconds; return how many, 0 at the end."""
 
-    def finish(self, timeout: float) -> None:
-        """Read what ends a body whose bytes were all read, such as the last chunk, so that the connection lives."""
+    @property
+    def unconfirmed(self) -> int:
+        """How many of the bytes read last nothing proves yet: they are of a chunk whose end has not come."""
+
+    def finish(self, timeout: float, patience: float) -> bool:
+        """Read what ends a body of unknown length; return whether it ended where its bytes did.
+
+        Its last chunk has *timeout* seconds, what may follow that has *patience* seconds.
+        """
 
     def close(self, *, drained: bool) -> None:
         """Give the connection back where the body has ended, else close it.
@@ -58,26 +69,43 @@ class ConnectionBody:
             return self._connection.read_into(view, timeout)
         return self._decode(self._chunks, view, timeout)
 
+    @property
+    def unconfirmed(self) -> int:
+        return 0 if self._chunks is None else self._chunks.unconfirmed
+
     def _decode(self, chunks: Chunks, view: memoryview, timeout: float) -> int:
         """Fill *view* from a chunked body. Sizes and extensions, which are no body, do not extend the deadline."""
-        deadline = time.monotonic() + timeout
+        since = time.monotonic()
+        deadline = since + timeout
         while not (count := chunks.take(view)) and not chunks.is_whole:
             data = self._connection.receive(_CHUNK_BYTES, deadline - time.monotonic())
             if not data:
                 raise ConnectionEndedError("the connection ended before the body did")
             chunks.feed(data)
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 raise TimeoutError(f"no byte of the body within {timeout:g} s")
+            if now > since + _HOLD_SECONDS:
+                chunks.release()
         return count
 
-    def finish(self, timeout: float) -> None:
+    def finish(self, timeout: float, patience: float) -> bool:
+        more = memoryview(bytearray(1))
         if self._chunks is None:
-            return
-        deadline, more = time.monotonic() + timeout, memoryview(bytearray(1))
-        while not self._chunks.take(more) and not self._chunks.is_over:
-            if not (data := self._connection.receive(_CHUNK_BYTES, deadline - time.monotonic())):
-                break
-            self._chunks.feed(data)
+            with contextlib.suppress(
+                OSError
+            ):  # a server that keeps the connection open, or resets it, ends it too
+                return not self._connection.read_into(more, patience)
+            return True
+        if self._decode(self._chunks, more, timeout):
+            return False
+        with contextlib.suppress(TimeoutError):  # trailers say nothing that is needed
+            deadline = time.monotonic() + patience
+            while not self._chunks.take(more) and not self._chunks.is_over:
+                if not (data := self._connection.receive(_CHUNK_BYTES, deadline - time.monotonic())):
+                    return False
+                self._chunks.feed(data)
+        return True
 
     def close(self, *, drained: bool) -> None:
         connection = self._connection

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ..core.urls import redact
 from ..errors import AttemptFailed, ClosedError, RefusedError, SmartRemoteError, UsageError
-from ..protocol.headers import Headers
+from ..protocol.headers import Headers, is_chunked
 from ..protocol.http1 import framing_of
 from .body import Answer
 from .exchange import Exchange
@@ -50,7 +50,7 @@ class ClientSender:
             raise ClosedError(redact(url), "the HTTP client was closed") from error
         fields = ((key.decode("latin-1"), value.decode("latin-1")) for key, value in raw.headers.raw)
         headers_in = Headers(fields)
-        body = ClientBody(raw, url, self._timeout)
+        body = ClientBody(raw, url, self._timeout, chunked=is_chunked(headers_in))
         try:
             exchange.attach(body)
         except BaseException:
@@ -78,10 +78,11 @@ class ClientSender:
 class ClientBody:
     """The body of httpx's answer *raw*, as its bytes came: no content coding is undone."""
 
-    def __init__(self, raw: httpx.Response, url: str, timeout: float) -> None:
+    def __init__(self, raw: httpx.Response, url: str, timeout: float, *, chunked: bool) -> None:
         self._raw = raw
         self._url = url
         self._timeout = timeout
+        self._chunked = chunked
         self._pieces: Iterator[bytes] | None = None
         self._rest = memoryview(b"")
         self._ended = False
@@ -109,8 +110,14 @@ class ClientBody:
         self._ended = piece is None
         self._rest = memoryview(piece or b"")
 
-    def finish(self, timeout: float) -> None:
-        """Leave the end of a chunked body: the client waits for it as long as for anything else."""
+    @property
+    def unconfirmed(self) -> int:
+        """None of its bytes: h11 is under the client, and gives out a chunk as it comes."""
+        return 0
+
+    def finish(self, timeout: float, patience: float) -> bool:
+        """Return whether a chunked body has ended; the client waits for that as long as for anything else."""
+        return not self._chunked or not self.read_into(memoryview(bytearray(1)), timeout)
 
     def close(self, *, drained: bool) -> None:
         if drained and not self._ended:

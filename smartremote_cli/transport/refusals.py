@@ -36,7 +36,7 @@ def refusal(response: Response, name: str) -> SmartRemoteError:
             what,
             phrase,
             crowded=status in (429, 503),
-            broken=status == 500,
+            broken=status >= 500,
             retry_after=wait,
         )
     if status in (404, 410):

@@ -40,7 +40,9 @@ class Remote:
         self._visitor = transport.visitor(self._credentials)
         self._final: str | None = None
         self._strikes = 0  # failures at that URL in a row
-        self._has_answered = False
+        self.answers_ranges = (
+            False  # whether a range was ever believed: what is refused later is the resource
+        )
 
     @property
     def name(self) -> str:

@@ -39,6 +39,7 @@ class Response:
         self.login: Login | None = None  # how the request logged in
         self.skipped = b""  # how a body that was dropped began
         self._left = self.length
+        self.received = 0  # bytes of the body
         self._timeout = timeout
         self._exchange = exchange  # the body is attached to it
         self._release = release  # called once, when the body is closed
@@ -63,12 +64,25 @@ class Response:
                     redact(self.url), f"the connection ended {left} bytes before the body did"
                 )
             self._left = left - count
+        self.received += count
         return count
 
-    def finish(self) -> None:
-        """Read what ends a body whose bytes are all here, so that the connection can be used again."""
-        with contextlib.suppress(*FOREIGN):
-            self._body.finish(_SAVING_SECONDS)
+    @property
+    def unconfirmed(self) -> int:
+        """How many of the bytes read last nothing proves yet: they are of a chunk whose end has not come."""
+        return self._body.unconfirmed
+
+    def finish(self) -> bool:
+        """Read what ends a body whose bytes are all here, so that the connection can be used again.
+
+        Return whether the body ended there: chunks may go on, end elsewhere, or be none.
+        """
+        if self.length is not None:
+            return True
+        try:
+            return self._body.finish(self._timeout, _SAVING_SECONDS)
+        except (SmartRemoteError, *FOREIGN):
+            return False
 
     def skip(self, limit: int) -> None:
         """Read and drop the rest of a body of at most *limit* bytes, so that the connection can be used again.

@@ -28,9 +28,24 @@ from tests.hostile.rows import (
 )
 from tests.hostile.runs import run_row
 from tests.support import faults
-from tests.support.server import Patterned, Resource
+from tests.support.server import Fault, Patched, Patterned, Resource
 
 DAYS = ["Wed, 01 Jan 2025 00:00:00 GMT", "Thu, 02 Jan 2025 00:00:00 GMT"]
+
+
+# Differs from version one within what the first request brings, and within what later ones do.
+PATCHED = Patched(CONTENT, {MIB: b"other", 6 * MIB + 5000: b"other"})
+
+
+def told_by(name: str) -> list[Fault]:
+    """Change some bytes where no seam lies; nothing but the malformed or private field *name* says so."""
+    return [
+        faults.mirrors(BARE, when=first(1)),
+        faults.mirrors(Resource(PATCHED, etag=None, last_modified=None), when=after(1)),
+        faults.header(name, "one", when=first(1)),
+        faults.header(name, "two", when=after(1)),
+    ]
+
 
 ROWS = [
     *(
@@ -70,7 +85,25 @@ ROWS = [
     row("no validators", lambda: [faults.validators(etag=None, last_modified=None)]),
     row("no Date", lambda: [faults.header("Date")]),
     row("no ETag, no Date", lambda: [faults.validators(etag=None), faults.header("Date")]),
-    row("malformed ETag", lambda: [faults.validators(etag="unquoted")]),
+    row("malformed ETag", lambda: [faults.validators(etag="unquoted")], 0, 5),
+    row("malformed ETags in turn", lambda: [faults.validators(etag=["one", "two"])], 0, 5),
+    row("malformed dates in turn", lambda: [faults.validators(last_modified=["one", "two"])], 0, 5),
+    *(
+        row(
+            f"another version, told by {name} alone",
+            bind(told_by, name),
+            0,
+            {0, 5},
+            versions=(ONE, bytes(PATCHED.read(0, SIZE))),
+        )
+        for name in (
+            "ETag",
+            "Last-Modified",
+            "x-goog-generation",
+            "x-amz-version-id",
+            "x-ms-blob-content-md5",
+        )
+    ),
     row("Latin-1 ETag", lambda: [faults.validators(etag='"\xe9"')], 0, 5),
     row(
         "Latin-1 ETag of a stream that breaks",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.errors import AttemptFailed, IncompleteError, UnbelievableError
+from smartremote_cli.errors import AttemptFailed, IncompleteError, StalledError, UnbelievableError
 from smartremote_cli.plan.patience import MAX_WAIT, MIN_BYTES_PER_SECOND, Patience
 
 RESET = AttemptFailed("x", "reset")
@@ -39,6 +39,30 @@ def test_so_many_failures_in_a_row_and_no_more(retries: int) -> None:
     ]
     with pytest.raises(IncompleteError, match="reset"):
         mine.plan_retry(retries + 1, RESET, 0.0)
+
+
+def test_a_server_that_only_drips_is_tried_once_more_alone_and_patiently() -> None:
+    mine = patience(connections=8, retries=1, timeout=30.0)
+    mine.welcome()
+    slow = AttemptFailed("x", "only 9 bytes in 60 s", stalled=True, slow=True)
+    mine.plan_retry(1, slow, 0.0)
+    assert not mine.is_patient and mine.slow_window == 60
+    mine.plan_retry(2, slow, 0.0)
+    assert mine.is_patient and mine.connections == 1 and mine.slow_window == 300
+    with pytest.raises(StalledError) as failed:
+        mine.plan_retry(3, slow, 0.0)
+    assert "--timeout longer than 30" in str(failed.value.hint)
+
+
+def test_only_silence_from_the_start_calls_for_a_longer_timeout() -> None:
+    mine = patience(retries=0)
+    with pytest.raises(StalledError) as failed:
+        mine.plan_retry(1, STALLED, 0.0)
+    assert "--timeout" in str(failed.value.hint)
+    mine.arrived = 1
+    with pytest.raises(StalledError) as failed:
+        mine.plan_retry(1, STALLED, 0.0)
+    assert "--timeout" not in str(failed.value.hint)
 
 
 def test_nobody_there_is_believed_after_two_tries() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartremote_cli.protocol.chunked import MAX_LINE, MAX_TRAILERS, ChunkError, Chunks
+from smartremote_cli.protocol.chunked import MAX_HELD, MAX_LINE, MAX_TRAILERS, ChunkError, Chunks
 
 
 def coded(
@@ -59,6 +59,26 @@ def test_a_cut_body_is_not_whole(body: list[bytes], pieces: list[int], keep: int
     assert b"".join(body).startswith(out)
 
 
+def test_a_small_chunk_is_given_out_when_its_end_is_here() -> None:
+    chunks, view = Chunks(), memoryview(bytearray(9))
+    chunks.feed(b"4\r\nbody")
+    assert chunks.take(view) == 0
+    chunks.feed(b"\r\n")
+    assert chunks.take(view) == 4 and chunks.unconfirmed == 0
+
+
+def test_of_a_chunk_that_is_given_out_as_it_comes_nothing_is_confirmed_before_its_end() -> None:
+    large, released, view = Chunks(), Chunks(), memoryview(bytearray(3))
+    large.feed(b"%x\r\nbody" % (MAX_HELD + 1))
+    released.feed(b"4\r\nbo")
+    assert (large.take(view), large.unconfirmed) == (3, 3)
+    released.take(view)
+    released.release()
+    assert (released.take(view), released.unconfirmed) == (2, 2)
+    released.feed(b"dy\r\n")
+    assert (released.take(view), released.unconfirmed) == (2, 0)
+
+
 def test_what_follows_is_left_over() -> None:
     out, chunks = decoded(coded([b"body"]) + b"HTTP/1.1 200 OK\r\n", [])
     assert out == b"body" and chunks.is_over and chunks.leftovers == b"HTTP/1.1 200 OK\r\n"
@@ -80,6 +100,14 @@ def test_the_body_is_whole_before_its_trailers_are() -> None:
         b"four\r\n",
         b"4 4\r\nbody\r\n",
         b"4\r\nbodyX\r\n",
+        b"5\r\nbody\r\n0\r\n\r\n",  # the CR taken for data
+        b"4\nbody\r\n",
+        b" 4\r\nbody\r\n",
+        b"4\r\nbody\r\r\n",
+        b"4\r\nbody\r\n0000\r\nmore of it\r\n",  # a digit lost: what follows is no trailer
+        b"4\r\nbody\r\n0\r\n\x00",
+        b"4\r\nbody\r\nX",
+        b"4\r\nbodyX",
         b"f" * 16 + b"\r\n",
         b"1" * (MAX_LINE + 2),
         b"4;" + b"x" * MAX_LINE + b"\r\nbody",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.protocol.headers import Headers, parse_date, retry_after
+from smartremote_cli.protocol.headers import Headers, coding_of, is_chunked, only, parse_date, retry_after
 from tests.support.headers import fields
 
 MON = "Mon, 02 Nov 2026 08:00:00 GMT"
@@ -70,3 +70,64 @@ def test_no_date_however_odd_raises(text: str) -> None:
     parse_date(text)
     wait = retry_after(Headers([("Retry-After", text)]), 0)
     assert wait is None or wait >= 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        ("Retry-After: Mon, 02 Nov 2026 08:00:10 GMT\nDate: Mon, 02 Nov 2026 08:00:08 GMT", 2),
+        ("Retry-After: Mon, 02 Nov 2026 07:00:10 GMT\nDate: Mon, 02 Nov 2026 07:00:08 GMT", 2),
+        ("Retry-After: Mon, 02 Nov 2026 08:00:10 GMT\nDate: now", 10),
+        ("Retry-After: 5\nDate: Mon, 02 Nov 2026 07:00:08 GMT", 5),
+    ],
+)
+def test_a_date_to_retry_after_is_held_against_the_servers_own_clock(lines: str, seconds: float) -> None:
+    now = parse_date(MON)
+    assert now is not None
+    assert retry_after(fields(*lines.split("\n")), now.timestamp()) == seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "coding"),
+    [
+        *(
+            (word, None)
+            for word in ("", "identity", "none", "None", "binary", "utf-8", "UTF8", "aws-chunked")
+        ),
+        *(
+            (word, None)
+            for word in ("us-ascii", "ISO-8859-1", "8bit", "application/zip", "identity, none", '""')
+        ),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("X-GZIP", "gzip"),
+        ("aws-chunked, gzip", "gzip"),
+        ("gzip, br", "gzip, br"),
+        ("zstd", "zstd"),
+    ],
+)
+def test_words_that_name_no_coding_are_none(value: str, coding: str | None) -> None:
+    assert coding_of(fields(f"Content-Encoding: {value}")) == coding
+
+
+def test_what_is_repeated_counts_once_and_what_differs_not_at_all() -> None:
+    assert only(fields("A: x", "A: x"), "a") == "x"
+    assert only(fields("A: x", "A: y"), "a") is None
+    assert only(fields(), "a") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "chunked"),
+    [
+        ("Transfer-Encoding: chunked", True),
+        ("Transfer-Encoding: Chunked\nTransfer-Encoding: chunked", True),
+        ("Transfer-Encoding: identity, chunked", True),
+        ("Transfer-Encoding: chunked\nTransfer-Encoding:", True),
+        ("Transfer-Encoding: gzip, chunked", False),
+        ("Transfer-Encoding: identity", False),
+        ("Transfer-Encoding:", False),
+        ("X: y", False),
+    ],
+)
+def test_chunked_is_the_only_transfer_coding(lines: str, chunked: bool) -> None:
+    assert is_chunked(fields(*lines.split("\n"))) == chunked

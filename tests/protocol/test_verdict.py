@@ -166,13 +166,15 @@ def test_what_is_of_another_version_is_never_taken(answer: Answer, at: Known, ki
         (Failed(501), FIRST, Retry.IN_ONE_PIECE),
         (Failed(405), FIRST, Retry.IN_ONE_PIECE),
         (Failed(405), LATER._replace(conditioned=False), Refused()),
-        (Failed(403), FIRST, Refused()),
+        (Failed(403), FIRST, Retry.IN_ONE_PIECE),
+        (Failed(403), Known(TAIL, None), Retry.IN_ONE_PIECE),
         (Failed(400), LATER._replace(conditioned=True), Retry.UNCONDITIONALLY),
-        (Failed(403), LATER._replace(conditioned=True), Refused()),
+        (Failed(403), LATER._replace(conditioned=True), Retry.UNCONDITIONALLY),
+        (Failed(404), LATER._replace(conditioned=False), Refused()),
         (Failed(400), STREAM, Refused()),
         (Failed(400), GOING_ON._replace(conditioned=True), Retry.IN_ONE_PIECE),
         (PreconditionFailed(), GOING_ON._replace(conditioned=True), Retry.IN_ONE_PIECE),
-        (Failed(401), FIRST, Refused()),
+        (Failed(401), FIRST, Retry.IN_ONE_PIECE),
         (Failed(429), FIRST, Refused()),
         (Failed(500), FIRST, Refused()),
         (whole(Identity(0)), Known(TAIL, None), Accept(0, 0, Identity(0), whole=True)),
@@ -186,7 +188,8 @@ def test_what_is_of_another_version_is_never_taken(answer: Answer, at: Known, ki
         # A stream that broke goes on where both versions are proven, else from byte 0.
         (part(BARE), GOING_ON._replace(identity=BARE), Retry.IN_ONE_PIECE),
         (whole(TWO), STREAM, take_whole(TWO)),
-        (Failed(404), FIRST, Refused()),
+        (Failed(404), FIRST, Retry.IN_ONE_PIECE),
+        (Failed(404), Known(Asked(), None), Refused()),
         (Failed(503), LATER, Refused()),
     ],
 )
@@ -315,3 +318,31 @@ def test_any_answer_whatever_has_a_verdict(
     status: int, fields: list[tuple[str, str]], approach: Approach, at: Known
 ) -> None:
     assert judge(read_answer(status, Headers(fields), at.asked), approach, at) is not None
+
+
+@pytest.mark.parametrize(
+    ("condition", "now", "verdict"),
+    [
+        ({"If-None-Match": '"one"'}, Identity(None, '"one"'), Confirmed()),
+        ({"If-None-Match": '"one"'}, Identity(None, 'W/"one"'), Confirmed()),
+        ({"If-None-Match": '"one"'}, Identity(None), Confirmed()),
+        ({"If-None-Match": '"one"'}, Identity(None, '"two"'), Retry.UNCONDITIONALLY),
+    ],
+)
+def test_a_304_that_names_another_version_confirms_nothing(
+    condition: dict[str, str], now: Identity, verdict: object
+) -> None:
+    at = Known(Asked(range=PART, conditional=True), None, conditioned=True)
+    assert verdict_of(NotModified(now), at, PLAIN._replace(condition=condition)) == verdict
+
+
+def test_a_coded_range_is_taken_where_it_goes_on_in_the_same_coding() -> None:
+    coded = Identity(SIZE, '"one"', evidence=(("Content-Encoding", "gzip"),))
+    answer = Partial(PART, coded, "gzip")
+    accepted = Accept(PART.start, PART.stop, coded, coding="gzip")
+    assert verdict_of(answer, GOING_ON._replace(identity=coded)) == accepted
+    assert isinstance(verdict_of(answer, GOING_ON), Mixed)
+
+
+def test_a_refusal_is_believed_at_once_where_ranges_were_answered_before() -> None:
+    assert verdict_of(Failed(404), FIRST._replace(answered=True)) == Refused()

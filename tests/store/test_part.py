@@ -120,7 +120,13 @@ tags = st.none() | st.text(st.characters(min_codepoint=0x23, max_codepoint=0x7E)
     '"{}"'.format
 )
 identities = st.none() | st.builds(
-    Identity, st.none() | st.integers(0, MAX_SIZE), tags, st.none() | st.just(MON), st.booleans()
+    Identity,
+    st.none() | st.integers(0, MAX_SIZE),
+    tags,
+    st.none() | st.just(MON),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([(), (("ETag", "abc"), ("x-goog-generation", "17"))]),
 )
 
 
@@ -136,6 +142,8 @@ def test_what_was_written_is_read(bits: BitMap, identity: Identity | None, url: 
         assert record.url == url
         assert record.identity is not None
         assert record.identity.settled == identity.settled
+        assert record.identity.racy == identity.racy
+        assert record.identity.evidence == identity.evidence
 
 
 @pytest.mark.parametrize("count", [1, 4095, 4096, 4097, 32_768])

@@ -6,6 +6,7 @@ output (Ctrl-S, a full pipe) slows no transfer, and the exit waits at most `SHUT
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -15,7 +16,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from ...events import Event, Snapshot
+from ...core.text import printable
+from ...events import Event, Notice, Snapshot
 from ...threads import start
 from .bar import BarRenderer
 from .renderers import JsonRenderer, PlainRenderer, Renderer
@@ -51,6 +53,15 @@ class Progress:
 
     def failed(self, error: BaseException) -> None:
         """Say where the transfer stopped. Only the JSON event holds the error itself."""
+
+
+class Warnings(Progress):
+    """Shows what a person should know of a command that shows no progress by itself, as `cat` does."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Notice) and not event.detail:
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr may be closed, or None
+                sys.stderr.write(f"smartremote: {printable(event.text)}\n")
 
 
 class ShownProgress(Progress):
