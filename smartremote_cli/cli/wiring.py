@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from ..errors import LocalError, UsageError
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..store.cache import Cache
@@ -107,20 +107,14 @@ def limiter_of(options: dict[str, Any]) -> Limiter | None:
 
 
 def cache_of(options: dict[str, Any]) -> Cache | None:
-    """Return the cache that the cache options name; None with --no-cache, or for `get` without a home folder."""
-    from ..store.cache import Cache, default_folder, parse_limit
+    """Return the cache that the cache options name; None with --no-cache."""
+    from ..store.cache import default_cache
 
     if options.get("no_cache"):
         if options.get("offline"):
             raise UsageError("--offline", "uses the cache alone, which --no-cache forbids")
         return None
-    try:
-        folder = options.get("cache_dir") or default_folder()
-    except LocalError:
-        if "no_cache" in options:
-            raise
-        return None  # `get` has no cache options: it takes blocks over from the cache only where there is one
-    return Cache(folder, parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
+    return default_cache(options.get("cache_dir"))
 
 
 @contextlib.contextmanager

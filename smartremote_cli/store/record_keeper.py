@@ -86,13 +86,14 @@ class RecordKeeper:
             self.file.check_length()
             if not self._shared:
                 self.file.check_place()
+            size = MAX_SIZE if draft.identity.size is None else draft.identity.size
+            fresh = self.sums.collect(descriptor, size, draft.bits, draft.bits - self._mine)
             with self._merging(draft) as bits:
                 if bits is None:
                     self._has_record = False
                     log.info("%s: the cached copy was replaced by another process", self._path)
                     return
-                size = MAX_SIZE if draft.identity.size is None else draft.identity.size
-                self.sums.save(descriptor, size, draft.bits, draft.bits - self._mine)
+                self.sums.put(fresh)
                 self.write(bits, draft.identity, descriptor)
             self._saved, self._mine = draft.number, draft.bits
 
@@ -131,7 +132,7 @@ class RecordKeeper:
             unmark(descriptor)
             self._flush(names=True)
             record = record_path(self._path)
-            with synced_folder(self._folder, self._sync):
+            with self._exclusively(), synced_folder(self._folder, self._sync and not self._shared):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(scratch_of(record))
                 if keep is None:
@@ -144,7 +145,7 @@ class RecordKeeper:
 
     def reopen(self, bits: BitMap, identity: Identity) -> None:
         """Write the record of a finished file again, so that blocks of it may be forgotten."""
-        with self._saving, self.file.using() as descriptor:
+        with self._saving, self.file.using() as descriptor, self._exclusively():
             if not self._has_record:
                 # The record comes before the mark, and once more after it: marking changes the time that it notes.
                 self.write(bits, identity, descriptor)
@@ -180,6 +181,10 @@ class RecordKeeper:
         self._saving = threading.Lock()
         self.sums.after_fork_in_child()
         self._has_record = self._has_record and self._shared
+
+    def _exclusively(self) -> contextlib.AbstractContextManager[None]:
+        """Hold other processes off what they share with this one: the last lock to be taken."""
+        return folder_lock(self._folder) if self._shared else contextlib.nullcontext()
 
     def _flush(self, *, names: bool = False) -> None:
         if self._sync:

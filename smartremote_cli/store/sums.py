@@ -76,10 +76,10 @@ class Sums:
             else:
                 self._whole[block] = known.intdigest() & _SUM_MASK
 
-    def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
-        """Save the sums of the blocks of *held* that were written. Blocks of *new* without a sum are read again.
+    def collect(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> dict[int, int]:
+        """Return the sums of the blocks of *held* that were written. Blocks of *new* without a sum are read again.
 
-        *descriptor* is the data file's, *size* the resource's. A failure to save is logged, not raised.
+        *descriptor* is the data file's, *size* the resource's.
         """
         with self._lock:
             fresh = {block: value for block, value in self._whole.items() if block in held}
@@ -91,12 +91,26 @@ class Sums:
                     del self._begun[block]
         for block in new - BitMap(fresh):
             fresh[block] = _sum(os.pread(descriptor, min(BLOCK, size - block * BLOCK), block * BLOCK))
+        return fresh
+
+    def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
+        """Save what `collect` returns of these."""
+        self.put(self.collect(descriptor, size, held, new))
+
+    def put(self, fresh: dict[int, int]) -> None:
+        """Save what `collect` has returned. A failure to save is logged, not raised."""
         if not fresh:
             return
         try:
             self._write(fresh)
         except OSError as error:
             log.info("%s: the sums of %d blocks were not saved: %s", self.path, len(fresh), error.strerror)
+
+    def agrees_so_far(self, offset: int, data: bytes) -> bool:
+        """Return whether *data*, at *offset* up to where writing in order has come, is what was written there."""
+        with self._lock:
+            upto, known = self._begun.get(offset // BLOCK, (-1, None))
+            return known is not None and upto == offset + len(data) and known.digest() == _hash(data)
 
     def check(self, descriptor: int, blocks: BlockMap) -> tuple[BitMap, BitMap]:
         """Read the *blocks* of the data file; return those that differ from their sum, and those without a sum."""
@@ -160,6 +174,10 @@ def sums_path(path: str) -> str:
 
 def _sum(data: bytes | memoryview) -> int:
     return xxhash.xxh3_64_intdigest(data) & _SUM_MASK
+
+
+def _hash(data: bytes) -> bytes:
+    return xxhash.xxh3_64_digest(data)
 
 
 def _compared(descriptor: int, sums: int, part: ByteRange) -> Iterator[tuple[int, int, int]]:

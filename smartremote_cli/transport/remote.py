@@ -29,6 +29,7 @@ from ..protocol.headers import retry_after
 from .failures import phrase_of
 from .response import Response
 from .transport import Transport
+from .variant import netrc_bytes, variant_of
 
 MAX_REDIRECTS = 10  # binding (contract); browsers follow 20, curl 30 or 50, and real chains are under five
 # A redirect's body of up to this size is read, so that its connection can be used again: one read's worth.
@@ -59,6 +60,14 @@ class Remote:
     def name(self) -> str:
         """The URL without its secrets."""
         return redact(self.url)
+
+    @property
+    def variant(self) -> str:
+        """Who asks for it (see `variant`): what is kept of its answers belongs to the URL and to that."""
+        options = self.transport.options
+        pair = options.user or self._credentials or _from_netrc(self.url, options.netrc)
+        redirected = netrc_bytes() if options.netrc and pair is None else b""
+        return variant_of(options, pair, self.transport.client, redirected)
 
     def over(self, transport: Transport) -> Remote:
         """Return the same resource over another *transport*, as a child process needs."""

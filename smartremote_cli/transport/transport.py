@@ -69,6 +69,7 @@ class Transport:
         it leads there.
         """
         self.options = options or Options()
+        self.client = client
         self._lock = threading.Lock()  # guards _exchanges, _closed
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self._closed = False
