@@ -1,10 +1,10 @@
 """Budget: how much the cache folder may grow, kept so that its limit holds at every moment, for entries in use too.
 
-Room is granted before bytes are written. The *books* (`.books`) hold what was granted and given back in all, so that
-a grant takes one look at one small file. Each process that writes has a *grant* (`.grant-*`): a locked file that says
-how much of what it was granted is not on the disk yet. When the books say that the folder is full, the folder is
-counted, without a lock, and the least recently used entries go. Every mistake of a count is on the safe side: what
-changes meanwhile is counted twice rather than not at all.
+Room is granted before bytes are written. The *books*, in the file of the lock, hold what was granted and given back
+in all, so that a grant takes one look at one small file. Each process that writes has a *grant* (`.grant-*`): a locked
+file that says how much of what it was granted is not on the disk yet. When the books say that the folder is full, the
+folder is counted, without a lock, and the least recently used entries go. Every mistake of a count is on the safe
+side: what changes meanwhile is counted twice rather than not at all.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class CacheFullError(LocalError):
 
 
 class Books(NamedTuple):
-    """What was granted and given back since the last count, which *generation* numbers; *counted* is the file's time then."""
+    """What was granted and given back since the last count, which *generation* numbers.
+
+    *counted* is the time of the file at that count.
+    """
 
     generation: int = 0
     granted: int = 0
@@ -236,7 +239,7 @@ class Budget:
 
     @property
     def _books_path(self) -> str:
-        return os.path.join(self._folder, ".books")
+        return os.path.join(self._folder, ".lock")
 
 
 class NoBudget(Budget):

@@ -90,7 +90,8 @@ class CacheDestination:
         """Warn once of what keeps the cache from working; that it is full or busy is no trouble."""
         is_detail = isinstance(error, BusyError | CacheFullError | StaleEntryError)
         if is_detail or self._cache.is_news(error):
-            self._listener(Notice(f"the cache is not used: {error}", detail=is_detail))
+            text = f"the cache is not used: {error}"
+            self._listener(Notice(text, detail=is_detail, warning=not is_detail))
 
     def open_unasked(self) -> Copy | None:
         """Open the entry as it is, without asking the server; None when there is none."""

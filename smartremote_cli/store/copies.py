@@ -84,7 +84,8 @@ class Copy(Protocol):
     def damaged(self, *, everything: bool = False) -> BitMap:
         """Return the blocks that reads have found damaged, for the owner to drop in `blocks`.
 
-        They are damaged until they are written again, and a read ends before the first of them. With *everything* every held block is looked at first.
+        They are damaged until they are written again, and a read ends before the first of them. With *everything*
+        every held block is looked at first.
         """
 
     def stat(self) -> os.stat_result | None:

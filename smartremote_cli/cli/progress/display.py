@@ -15,7 +15,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Self
 
-from ...events import Event, Snapshot
+from ...core.text import printable
+from ...events import Event, Notice, Snapshot
 from ...threads import start
 from .bar import BarRenderer
 from .renderers import JsonRenderer, PlainRenderer, Renderer
@@ -51,6 +52,17 @@ class Progress:
 
     def failed(self, error: BaseException) -> None:
         """Say where the transfer stopped. Only the JSON event holds the error itself."""
+
+
+class WarningsOnly(Progress):
+    """No progress, but what a person should hear of all the same."""
+
+    def __init__(self, out: StderrWriter) -> None:
+        self._out = out
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Notice) and event.warning:
+            self._out.write(f"smartremote: {printable(event.text)}\n")
 
 
 class ShownProgress(Progress):
@@ -139,8 +151,10 @@ def make_progress(
     if mode not in MODES:
         raise ValueError(f"{mode!r} is not one of {', '.join(MODES)}")
     out = StderrWriter(sys.stderr)
-    if quiet or mode == "none" or out.gone:
+    if quiet or out.gone:
         return Progress()
+    if mode == "none":
+        return WarningsOnly(out)
     now = clock()
     renderer: Renderer
     if mode == "json":
