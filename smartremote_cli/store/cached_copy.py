@@ -94,12 +94,13 @@ class CachedCopy(LocalCopy):
 
     def _beginning(self, block: int, stop: int) -> bytes:
         """Return the bytes of *block* up to *stop*, which were written to the entry."""
-        data = self._file.read(ByteRange(block * BLOCK, stop))
-        if not self._keeper.sums.agrees_so_far(block * BLOCK, data):
+        data = self._keeper.sums.written_beginning(block, self._file.read)
+        count = stop - block * BLOCK
+        if len(data) < count:
             raise LocalError(
                 self.path, "the cache has lost what was just written", hint="run with --no-cache"
             )
-        return data
+        return data[:count]
 
     def _spill(self, error: SmartRemoteError, *, abandon: bool = False) -> None:
         """Write to memory from now on. With *abandon* the entry is not believed any more, nor recorded."""

@@ -68,7 +68,7 @@ class RecordKeeper:
 
     def note_written(self, offset: int, data: memoryview) -> None:
         """Sum up *data*, which was written at *offset*."""
-        if self._has_record:
+        if self._has_record or self._shared:  # an entry that was replaced is read on
             self.sums.note_written(offset, data)
 
     def checkpoint(self, draft: RecordDraft) -> None:

@@ -15,7 +15,7 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import xxhash
 from pyroaring import BitMap
@@ -106,11 +106,16 @@ class Sums:
         except OSError as error:
             log.info("%s: the sums of %d blocks were not saved: %s", self.path, len(fresh), error.strerror)
 
-    def agrees_so_far(self, offset: int, data: bytes) -> bool:
-        """Return whether *data*, at *offset* up to where writing in order has come, is what was written there."""
+    def written_beginning(self, block: int, read: Callable[[ByteRange], bytes]) -> bytes:
+        """Return what was written of *block* in order, as *read* returns it; empty where it returns something else."""
+        start = block * BLOCK
         with self._lock:
-            upto, known = self._begun.get(offset // BLOCK, (-1, None))
-            return known is not None and upto == offset + len(data) and known.digest() == _hash(data)
+            upto, known = self._begun.get(block, (start + BLOCK, None))
+            total = self._whole.get(block) if known is None else known.intdigest() & _SUM_MASK
+        if total is None:
+            return b""
+        data = read(ByteRange(start, upto))
+        return data if len(data) == upto - start and _sum(data) == total else b""
 
     def check(self, descriptor: int, blocks: BlockMap) -> tuple[BitMap, BitMap]:
         """Read the *blocks* of the data file; return those that differ from their sum, and those without a sum."""
@@ -174,10 +179,6 @@ def sums_path(path: str) -> str:
 
 def _sum(data: bytes | memoryview) -> int:
     return xxhash.xxh3_64_intdigest(data) & _SUM_MASK
-
-
-def _hash(data: bytes) -> bytes:
-    return xxhash.xxh3_64_digest(data)
 
 
 def _compared(descriptor: int, sums: int, part: ByteRange) -> Iterator[tuple[int, int, int]]:
