@@ -25,6 +25,10 @@ from .local_copy import LocalCopy
 from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
+# Room is taken and used for this many bytes at a time, so that a small cache takes what has room in it. By judgement:
+# small beside the caches in use, and large beside a system call.
+_WRITTEN_BYTES = 16 * BLOCK
+
 
 class CachedCopy(LocalCopy):
     """A shared `LocalCopy` that goes on in memory. *budget* grants room, *told* hears once of what was in the way."""
@@ -56,6 +60,12 @@ class CachedCopy(LocalCopy):
 
     def write(self, offset: int, data: memoryview) -> None:
         """Write all of *data* at *offset*: to the entry, or to memory once the entry takes no more."""
+        while data:
+            count = _WRITTEN_BYTES - offset % _WRITTEN_BYTES
+            self._write(offset, data[:count])
+            offset, data = offset + count, data[count:]
+
+    def _write(self, offset: int, data: memoryview) -> None:
         touched = BitMap(range(offset // BLOCK, -(-(offset + len(data)) // BLOCK)))
         with self._guard:
             self._unchecked -= touched
