@@ -26,6 +26,7 @@ from .cache_names import (
     check_own,
     clear_data,
     entry_name,
+    is_given_up,
     is_trusted,
     load,
     whole_path,
@@ -178,21 +179,12 @@ class Cache:
         if record is not None and record.identity is not None and record.identity == identity:
             if confirms(record.identity, identity):
                 return self._reopen(path, url, record)
-        names = [path, record_path(path), whole_path(path)]
-        if is_synced:
-            names.remove(record_path(path))
-        if any(os.path.lexists(name) for name in names) or (is_synced and not self._is_of_nothing(path)):
+        names = (path, record_path(path), whole_path(path))
+        if not (is_given_up(path) if is_synced else not any(map(os.path.lexists, names))):
             return None
         made = CachedCopy.create(path, self._key(url), identity, shared=True)
         made.budget = self._budget
         return made
-
-    def _is_of_nothing(self, path: str) -> bool:
-        try:
-            record = load(record_path(path), MAX_RECORD)
-        except (DamagedError, LocalError):
-            return False
-        return record is not None and record.identity == Identity(None)
 
     def copy_into(self, copy: LocalCopy, url: str, identity: Identity) -> None:
         """Copy the blocks that are cached of this very resource into *copy*; a failure costs a download at most."""

@@ -14,6 +14,7 @@ import re
 import stat
 
 from ..errors import DamagedError, LocalError
+from ..protocol.identity import Identity
 from .files import local
 from .leftovers import read_record, record_path
 from .part import MAX_RECORD, Record, decode
@@ -63,6 +64,16 @@ def clear_data(path: str) -> None:
     for name in (path, sums_path(path), whole_path(path)):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def is_given_up(path: str) -> bool:
+    """Return whether the entry *path* has no data, and its record says that it is of nothing."""
+    try:
+        record = load(record_path(path), MAX_RECORD)
+    except (DamagedError, LocalError):
+        return False
+    is_empty = record is not None and record.identity == Identity(None)
+    return is_empty and not os.path.lexists(path) and not os.path.lexists(whole_path(path))
 
 
 def is_old_entry(path: str) -> bool:

@@ -17,10 +17,8 @@ from ..core.ranges import ByteRange
 from ..errors import BusyError, LocalError, SmartRemoteError
 from ..protocol.identity import Identity
 from .budget import CHARGE_PER_BLOCK, Budget, NoBudget
-from .cache_names import clear_data
 from .copies import RecordDraft
 from .data_file import DataFile
-from .files import folder_lock, folder_of, is_at
 from .local_copy import LocalCopy
 from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
@@ -240,20 +238,21 @@ class CachedCopy(LocalCopy):
             self._unchecked |= blocks
 
     def reset(self, draft: RecordDraft) -> None:
-        """Give the entry up, because every byte will be written anew, and go on in memory."""
-        self._spill(BusyError(self.path, "is fetched anew, in memory"), abandon=True)
+        """Record *draft*, in which nothing is held, in a new file; in memory where that cannot be."""
         with self._guard:
-            self._unchecked, self._damaged, in_memory = BitMap(), BitMap(), self._in_memory
-            self._in_memory = BitMap()
+            in_memory, self._in_memory = self._in_memory, BitMap()
+            self._charged, self._unchecked, self._damaged = BitMap(), BitMap(), BitMap()
         for run in BlockMap.fitting(MAX_SIZE, in_memory).present():
             self._memory.forget(run)
+        if self._abandoned:
+            return
         try:
-            with folder_lock(folder_of(self.path)):
-                if is_at(self.descriptor, self.path):
-                    clear_data(self.path)
-                    self._keeper.write(BitMap(), Identity(None), self.descriptor)
-        except (LocalError, BusyError, OSError):
-            pass  # what the record says is true of the entry, which stays as it is
+            super().reset(draft)
+        except (
+            LocalError,
+            BusyError,
+        ) as error:  # what the record says is true of the entry, which stays as it is
+            self._spill(error, abandon=True)
 
     def finish(self, keep: str | None = None) -> None:
         if self._abandoned:

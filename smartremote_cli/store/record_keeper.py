@@ -19,6 +19,7 @@ from pyroaring import BitMap
 from ..core.blocks import MAX_SIZE
 from ..errors import BusyError, DamagedError
 from ..protocol.identity import Identity, Match
+from .cache_names import clear_data, is_given_up
 from .copies import RecordDraft
 from .creation import create_files, remove_files
 from .data_file import DataFile
@@ -30,9 +31,9 @@ from .files import (
     local,
     mark,
     open_nameless,
-    remove,
     replace,
     scratch_of,
+    sync_folder,
     synced_folder,
     unmark,
 )
@@ -105,18 +106,35 @@ class RecordKeeper:
         if not self._shared:
             self.checkpoint(draft)
             return
-        with self._saving, local(self._path), folder_lock(self._folder):
-            old = self.file
-            if self._has_record and is_at(old.descriptor, self._path):
-                remove(self._path, record_path(self._path))
-                self.file = create_files(self._path, self.url, draft.identity, sync=self._sync, shared=True)
-            else:
+        with self._saving, local(self._path):
+            file = None
+            if self._has_record and self._give_up_names():
+                sync_folder(self._folder, self._sync)  # see `Cache.create`
+                file = self._begin_anew(draft.identity)
+            if file is None:
                 self._has_record = False
-                self.file = DataFile(open_nameless(self._folder), self._path)
+                file = DataFile(open_nameless(self._folder), self._path)
                 if draft.identity.size is not None:
-                    self.file.resize(draft.identity.size)
+                    file.resize(draft.identity.size)
+            old, self.file = self.file, file
             old.close()
             self._saved, self._mine = draft.number, draft.bits
+
+    def _give_up_names(self) -> bool:
+        """Remove the names of the shared file, and have the record say so; False where they are another's by now."""
+        with folder_lock(self._folder):
+            if not is_at(self.file.descriptor, self._path):
+                return False
+            clear_data(self._path)
+            self.write(BitMap(), Identity(None), self.file.descriptor)
+            return True
+
+    def _begin_anew(self, identity: Identity) -> DataFile | None:
+        """Begin the shared file once more; None where another process was faster."""
+        with folder_lock(self._folder):
+            if not is_given_up(self._path):
+                return None
+            return create_files(self._path, self.url, identity, sync=self._sync, shared=True)
 
     def finish(self, bits: BitMap, identity: Identity, keep: str | None) -> None:
         """Make the whole file durable and remove the mark, then the record: the file is complete.
