@@ -34,6 +34,9 @@ _GRANT_BYTES, _GRANTS_PER_LIMIT = 64 * CHARGE_PER_BLOCK, 16
 # Count the folder again after this long, for programs that write there without looking at the books.
 _RECOUNT_SECONDS = 3600.0
 
+# What is removed beyond what is needed: a sixteenth of the limit, so that a full cache is counted now and then only.
+_SPARES_PER_LIMIT = 16
+
 # The folder is counted this often before a request is refused: another process may have taken what became free.
 _TRIES = 3
 
@@ -164,7 +167,9 @@ class Budget:
         names = os.listdir(self._folder)
         promised = own + sum(self._promised(name) for name in names if _GRANT.fullmatch(name))
         census = take_census(self._folder, names)
-        total = evict(self._folder, census, self._limit - promised - need, moment)
+        total = evict(
+            self._folder, census, self._limit - promised - need, self._limit // _SPARES_PER_LIMIT, moment
+        )
         with folder_lock(self._folder):
             now = self._read_books() or Books()
             if now.generation == before.generation:

@@ -33,7 +33,7 @@ from .cache_names import (
 )
 from .cache_trim import ENTRY_BYTES
 from .cached_copy import CachedCopy
-from .files import folder_lock, local, replace, sync_folder
+from .files import folder_lock, is_at, local, replace, sync_folder
 from .leftovers import record_path
 from .local_copy import LocalCopy
 from .part import MAX_RECORD, Record, encode
@@ -134,8 +134,9 @@ class Cache:
 
     def reopen_record(self, copy: LocalCopy) -> None:
         """Give *copy* its part record back."""
-        with contextlib.suppress(OSError):
-            os.unlink(whole_path(copy.path))  # first: it would go on saying that all is here
+        if is_at(copy.descriptor, copy.path):  # else another process's entry has the name
+            with contextlib.suppress(OSError):
+                os.unlink(whole_path(copy.path))  # first: it would go on saying that all is here
         copy.reopen_record()
 
     def create(self, url: str, identity: Identity) -> CachedCopy:

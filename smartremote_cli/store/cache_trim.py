@@ -51,7 +51,7 @@ def take_census(folder: str, names: Iterable[str]) -> Census:
     entries, leftovers = list[Entry](), list[str]()
     for stem, parts in found.items():
         path = os.path.join(folder, stem)
-        if stem in parts and len(parts) > 1:
+        if stem in parts and (len(parts) > 1 or is_entry_name(stem)):
             entry = _measure(path, parts)
             if entry is not None:
                 entries.append(entry)
@@ -61,14 +61,17 @@ def take_census(folder: str, names: Iterable[str]) -> Census:
     return Census(entries, leftovers)
 
 
-def evict(folder: str, census: Census, limit: int, moment: float) -> int:
+def evict(folder: str, census: Census, limit: int, spare: int, moment: float) -> int:
     """Remove what is not in use until the entries take *limit* bytes; return how many they take then.
 
-    *moment* is now, by the clock of the file system.
+    Where anything has to go, *spare* bytes more go, so that the next count is not needed soon. *moment* is now, by
+    the clock of the file system.
     """
     for path in census.leftovers:
         _remove_leftover(folder, path, moment)
     total = sum(entry.size for entry in census.entries)
+    if total > limit:
+        limit -= spare
     for entry in sorted(census.entries):
         if total <= limit:
             break

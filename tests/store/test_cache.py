@@ -262,6 +262,34 @@ def test_an_entry_of_an_earlier_version_is_not_used_and_makes_room(folder: Path)
     assert not path.exists() and found(cache, f"{URL}?new") == BitMap(range(20))
 
 
+def test_an_entry_whose_records_are_lost_makes_room_and_is_begun_anew(folder: Path) -> None:
+    cache = Cache(str(folder), 3 * MIB)
+    for number in range(3):
+        kept(cache, *range(20), url=f"{URL}?{number}")
+        for path in folder.glob("*.part*"):
+            path.unlink()
+        os.utime(cache.path_of(f"{URL}?{number}"), (number, number))
+        assert on_disk(folder) <= 3 * MIB
+    assert not os.path.exists(cache.path_of(f"{URL}?0"))
+    kept(cache, 3, url=f"{URL}?2")
+    assert found(cache, f"{URL}?2") == BitMap([3])
+
+
+def test_a_full_cache_is_not_counted_for_every_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(str(folder), 16 * MIB)
+    real, counts = os.listdir, [0]
+
+    def listdir(path: str) -> list[str]:
+        counts[0] += 1
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    for number in range(400):
+        kept(cache, 0, url=f"{URL}?{number}")
+    assert 1 < counts[0] < 60
+    assert on_disk(folder) <= 16 * MIB
+
+
 def test_what_a_crash_has_left_goes_when_it_is_old(folder: Path) -> None:
     cache = Cache(str(folder), 3 * MIB)
     kept(cache, 0)
