@@ -27,10 +27,14 @@ class Retrying(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Something a person should know, such as a weak validator; *detail* means that only -v shows it."""
+    """Something a person should know, such as a weak validator; *detail* means that only -v shows it.
+
+    A *warning* is shown where no progress is, too.
+    """
 
     text: str
     detail: bool = False
+    warning: bool = False
 
 
 class Snapshot(NamedTuple):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from ..core.text import printable
-from ..errors import LocalError, UsageError
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..store.cache import Cache
@@ -112,20 +112,14 @@ def limiter_of(options: dict[str, Any]) -> Limiter | None:
 
 
 def cache_of(options: dict[str, Any]) -> Cache | None:
-    """Return the cache that the cache options name; None with --no-cache, or for `get` without a home folder."""
-    from ..store.cache import Cache, default_folder, parse_limit
+    """Return the cache that the cache options name; None with --no-cache."""
+    from ..store.cache import default_cache
 
     if options.get("no_cache"):
         if options.get("offline"):
             raise UsageError("--offline", "uses the cache alone, which --no-cache forbids")
         return None
-    try:
-        folder = options.get("cache_dir") or default_folder()
-    except LocalError:
-        if "no_cache" in options:
-            raise
-        return None  # `get` has no cache options: it takes blocks over from the cache only where there is one
-    return Cache(folder, parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
+    return default_cache(options.get("cache_dir"))
 
 
 @contextlib.contextmanager
@@ -134,7 +128,7 @@ def progress_of(
 ) -> Iterator[Progress]:
     """Show progress as the display options say; *shy* commands show it only when --progress asks for it."""
     from ..events import Snapshot
-    from .progress.display import Progress, Warnings, make_progress
+    from .progress.display import make_progress
 
     def watch() -> Snapshot:
         current = transfer()
@@ -146,8 +140,7 @@ def progress_of(
     _log(options["verbose"])
     mode = options["progress"]
     if shy and mode == "auto":
-        yield Progress() if options["quiet"] else Warnings()
-        return
+        mode = "warnings"
     with make_progress(
         mode, quiet=options["quiet"], verbose=options["verbose"], watch=watch, name=name
     ) as progress:

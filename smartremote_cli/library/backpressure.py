@@ -17,6 +17,8 @@ from ..transport.limiter import Limiter
 POLL_INTERVAL_SECONDS = 0.02
 # How many bytes come between two looks at how full memory is: a stream exceeds the bound by this much at most.
 SHARE_BYTES = 1024 * 1024
+# How many bytes come between two looks at whether a copy on disk has become one in memory: a whole buffer (`receive`).
+MAX_SHARE_BYTES = 4 * 1024 * 1024
 
 
 class Backpressure(Limiter):
@@ -39,7 +41,10 @@ class Backpressure(Limiter):
 
     @property
     def share(self) -> int:
-        return SHARE_BYTES if self._pace is None else min(SHARE_BYTES, self._pace.share)
+        transfer = self._transfer()
+        bounded = transfer is None or transfer.identity is None or transfer.copy.max_bytes is not None
+        most = SHARE_BYTES if bounded else MAX_SHARE_BYTES
+        return most if self._pace is None else min(most, self._pace.share)
 
     def take(self, count: int, stopped: Callable[[], bool]) -> None:
         if self._pace is not None:
@@ -88,4 +93,4 @@ def is_full(transfer: Transfer) -> bool:
     if transfer.identity is None:
         return False
     most = transfer.copy.max_bytes
-    return most is not None and transfer.copy.blocks.held * BLOCK > most
+    return most is not None and transfer.copy.bytes_in_memory > most

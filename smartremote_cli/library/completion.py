@@ -43,7 +43,7 @@ class Completion:
         `ChecksumError`. A file that the user named keeps its blocks and its record; any other copy forgets them.
         """
         session = self._session
-        while not session.finish():
+        while self._finds_damage() or not session.finish():
             copy = session.whole_copy()
             if copy is not None:
                 self._check_whole(copy)
@@ -54,10 +54,16 @@ class Completion:
             elif session.attempt(EVERYTHING, self._fill):
                 return
 
+    def _finds_damage(self) -> bool:
+        """Look at every block before the whole is called complete; what is damaged is forgotten then."""
+        copy = self._session.whole_copy()
+        return copy is not None and self._session.forget_damaged(copy, everything=True)
+
     def _fill(self, transfer: Transfer) -> bool:
         """Fetch and check everything; return whether that is all, for a copy that stays bounded."""
         session = self._session
         transfer.open()
+        transfer.drop_damaged(everything=True)
         with session.pinned(EVERYTHING), contextlib.ExitStack() as stack:
             digesters = [
                 stack.enter_context(Digester(transfer, checksum.algorithm))
@@ -155,6 +161,8 @@ def finish_unasked(session: Session) -> None:
     session.settle_if_complete()
     copy = session.whole_copy()
     if copy is None:
+        return
+    if session.forget_damaged(copy):
         return
     with session.lock:
         pending = session.checks.pending(None) if session.has_fetched and not copy.is_foreign else ()

@@ -45,7 +45,7 @@ class Download:
             remote.url,
             remote.name,
             path,
-            cache=cache,
+            cache=None if cache is None else cache.for_variant(remote.variant),
             listener=listener,
             overwrite=options.overwrite,
             sync=options.sync,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 from ..errors import ClosedError
 from ..events import Event, Notice, Retrying
-from ..store.cache import Cache, default_folder, parse_limit
-from ..store.destinations import CacheDestination, Destination, MemoryDestination
+from ..store.cache import NO_LIMIT, Cache, default_cache
+from ..store.cache_destination import CacheDestination
+from ..store.destinations import Destination, MemoryDestination
 from ..store.file_destination import FileDestination
 from ..transfer.state import Policy
 from ..transport.limiter import Limiter
@@ -91,6 +92,7 @@ class DownloadManager:
         self._limiter = None if limit_rate is None else Limiter(limit_rate)
         self._offline = offline
         self._folder = None if tmp_dir is None else os.fspath(tmp_dir)
+        self._shared_cache: Cache | None = None  # guarded by _lock
         self._client = client
         self._options = options
         self._logger = logger or logging.getLogger("smartremote")
@@ -129,9 +131,11 @@ class DownloadManager:
         """
         remote = Remote(url, self._transport)
         return self._open(
-            (remote.url, None),
+            (f"{remote.url}#{remote.variant}", None),
             remote,
-            lambda: CacheDestination(self._cache(), remote.url, remote.name),
+            lambda: CacheDestination(
+                self._cache().for_variant(remote.variant), remote.url, remote.name, self._tell
+            ),
             self._file_options(checksum),
         )
 
@@ -150,7 +154,7 @@ class DownloadManager:
         remote = Remote(url, self._transport)
         where = os.path.abspath(path)
         return self._open(
-            (remote.url, where),
+            (f"{remote.url}#{remote.variant}", where),
             remote,
             lambda: FileDestination(remote.url, remote.name, where, listener=self._tell),
             self._file_options(checksum, restart_on_change=on_change == "restart"),
@@ -265,9 +269,15 @@ class DownloadManager:
                         del self._entries[key]
 
     def _cache(self) -> Cache:
+        with self._lock:
+            if self._shared_cache is None:
+                self._shared_cache = self._make_cache()
+            return self._shared_cache
+
+    def _make_cache(self) -> Cache:
         if self._folder is not None:
-            return Cache(self._folder, sys.maxsize)  # a folder of the caller's is the caller's to clean
-        return Cache(default_folder(), parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
+            return Cache(self._folder, NO_LIMIT)  # a folder of the caller's is the caller's to clean
+        return default_cache()
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Retrying):

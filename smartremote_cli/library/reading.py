@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from ..core.ranges import ByteRange
 from ..events import Listener, ignore
 from ..store.cache import Cache
-from ..store.destinations import CacheDestination, Destination, MemoryDestination
+from ..store.cache_destination import CacheDestination
+from ..store.destinations import Destination, MemoryDestination
 from ..transfer.state import Policy
 from ..transfer.transfer import Transfer
 from ..transport.limiter import Limiter
@@ -40,7 +41,9 @@ class Reader:
         self.remote = remote
         destination: Destination = MemoryDestination(remote.name)
         if cache is not None:
-            destination = CacheDestination(cache, remote.url, remote.name)
+            destination = CacheDestination(
+                cache.for_variant(remote.variant), remote.url, remote.name, listener
+            )
         options = DownloadOptions(
             policy or Policy(), checksum, restart_on_change, limiter=limiter, offline=offline
         )

@@ -73,6 +73,8 @@ class Reads:
                     with session.lock:
                         session.is_exposed = True
                     data = self._read_copy(copy, wanted)
+                    if data is not None and len(data) < len(wanted) and session.forget_damaged(copy):
+                        data = None
                 elif session.options.offline:
                     data = self._read_unasked(wanted)
                 else:
@@ -134,12 +136,15 @@ class Reads:
             if wanted.start >= size:
                 return b""
             wanted = ByteRange(wanted.start, min(wanted.stop, size))
+        data = b"" if next(copy.blocks.missing(wanted), None) else copy.read(wanted)
+        if len(data) < len(wanted):
+            session.forget_damaged(copy)
         gap = next(copy.blocks.missing(wanted), None)
         if gap is not None:
             first, last = max(gap.start, wanted.start), min(gap.stop, wanted.stop) - 1
             why = f"bytes {first} to {last} are not cached, and offline no server is asked"
             raise NotCachedError(session.remote.name, why)
-        return copy.read(wanted)
+        return data
 
     # In order
 

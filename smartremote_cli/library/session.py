@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from ..core.blocks import MAX_SIZE
+from ..core.blocks import MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import NotCachedError, SmartRemoteError
 from ..events import Listener, Snapshot, ignore
@@ -264,6 +264,16 @@ class Session(Transfers):
             if self.copy is not None:
                 self.copy.blocks.forget(damaged)
                 self.copy.checkpoint(self.copy.draft_record())
+
+    def forget_damaged(self, copy: Copy, *, everything: bool = False) -> bool:
+        """Forget the blocks of *copy* that were found damaged, so that they are fetched; return whether there were any.
+
+        With *everything* every held block is looked at first.
+        """
+        damaged = copy.damaged(everything=everything)
+        for run in BlockMap.fitting(copy.blocks.size, damaged).present():
+            self.forget(run)
+        return bool(damaged)
 
     def close(self) -> None:
         """Stop fetching, save the record, and close the destination."""

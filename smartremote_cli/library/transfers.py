@@ -69,7 +69,7 @@ class Transfers:
         self._turn = threading.RLock()  # one thread at a time ends a transfer and begins the next
         self.transfer: Transfer | None = None
         self.backpressure: Backpressure | None = None
-        if self.destination.max_bytes is not None:
+        if self.destination.may_be_bounded:
             self.backpressure = Backpressure(self.options.limiter, self.demand, lambda: self.transfer)
 
     def after_fork_in_child(self, transport: Transport) -> None:

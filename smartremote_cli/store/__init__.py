@@ -9,10 +9,15 @@ files        locks, marks, atomic replacement, durable names
 data_file    *data file*: written and read by any number of threads
 creation     record first, then data file
 record_keeper  *draft*: the blocks held at one moment, to be recorded; *checkpoint*: make a draft durable
-copies       *copy*: where the blocks of one resource are kept: `local_copy`, `memory_copy`, `existing_file`
+copies       *copy*: where the blocks of one resource are kept: `local_copy`, `cached_copy`, `memory_copy`,
+             `existing_file`
 destinations *destination*: what says what to ask first, and opens its copy with the first answer:
-             memory and the cache here, a named file in `file_destination`
-cache        *entry*: the shared copy of one URL in the cache folder
+             memory here, the cache in `cache_destination`, a named file in `file_destination`
+cache        *entry*: the shared copy of one URL, for those who ask in one way, in the cache folder
+cache_names  which names there are ours, and what has to be true before one is touched
+cached_copy  the copy in an entry, which goes on in memory (*spills*) where the entry takes no more
+budget       *books*, *grants*: room is granted before bytes are written, so that the limit holds at every moment
+cache_trim   what lies in the folder, and what may go
 
 A *mark* is the extended attribute of an unfinished file. *Settle*: take the resource's identity as that of the blocks.
 *Durable* is what a power cut leaves. The order on disk: the record exists before the data file and goes last; the

@@ -74,8 +74,19 @@ class Copy(Protocol):
     def reset(self, draft: RecordDraft) -> None:
         """Record *draft*, in which nothing is held, before every byte is written anew."""
 
-    def forget(self, part: ByteRange) -> None:
-        """Free the memory of the blocks that *part* touches. The owner forgets them in `blocks`."""
+    def forget(self, part: ByteRange) -> BitMap:
+        """Free the memory of the blocks that *part* touches; return which ones the owner is to drop in `blocks`."""
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """How much memory the held blocks take, in bytes."""
+
+    def damaged(self, *, everything: bool = False) -> BitMap:
+        """Return the blocks that reads have found damaged, for the owner to drop in `blocks`.
+
+        They are damaged until they are written again, and a read ends before the first of them. With *everything*
+        every held block is looked at first.
+        """
 
     def stat(self) -> os.stat_result | None:
         """Return the stat result of the data file; None for a copy that has no file."""

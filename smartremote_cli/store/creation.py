@@ -36,7 +36,8 @@ def create_files(
 
     Raises `BusyError` when another process got there first, `LocalError` for a full disk or no permission. Either
     leaves nothing of ours behind. With *overwrite* a file of that name is replaced by a new one, of the same mode:
-    its other names keep the old bytes, and so does a process that has it open.
+    its other names keep the old bytes, and so does a process that has it open. A *shared* record is replaced
+    without a link, which a crash would leave: the folder's lock is held instead.
     """
     _check_name(path)
     target = os.path.realpath(path) if overwrite else path
@@ -45,7 +46,7 @@ def create_files(
         old_stands = old is not None
         empty = encode(Record(BitMap(), identity, url))
         mine = not os.path.lexists(record_path(path))
-        replace(record_path(path), empty, sync=sync and not shared, new=not overwrite)
+        replace(record_path(path), empty, sync=sync and not shared, new=not (overwrite or shared))
         try:
             if old is not None:
                 os.unlink(target)

@@ -1,23 +1,20 @@
 """Destination: where a resource is kept, and how what is kept there meets the resource again.
 
 A destination says what to ask first, given what it holds, and opens its copy when the first answer is here: as it
-is, after comparing some of it, or anew. Here are the ones for reading: memory, and the cache folder.
+is, after comparing some of it, or anew. Here is the one in memory.
 """
 
 from __future__ import annotations
 
-import contextlib
 from typing import Protocol
 
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
-from ..errors import BusyError, RemoteChangedError
+from ..errors import RemoteChangedError
 from ..plan.planner import with_seams
 from ..protocol.answers import Asked
 from ..protocol.identity import Identity, Match, changed
-from .cache import Cache, StaleEntryError
 from .copies import Copy, Head, Opened
-from .local_copy import LocalCopy
 from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
@@ -36,6 +33,10 @@ class Destination(Protocol):
     @property
     def max_bytes(self) -> int | None:
         """How many bytes it is meant to hold at once; None for all of them. Known before anything is open."""
+
+    @property
+    def may_be_bounded(self) -> bool:
+        """Whether its copy may turn out to be one in memory, also when that is not known yet."""
 
     @property
     def copy(self) -> Copy | None:
@@ -78,6 +79,7 @@ class MemoryDestination:
 
     path = None
     is_named = False
+    may_be_bounded = True
     max_bytes: int | None = MAX_IN_MEMORY
 
     def __init__(self, name: str) -> None:
@@ -121,101 +123,6 @@ class MemoryDestination:
             self._copy.after_fork_in_child()
 
 
-class CacheDestination:
-    """The entry of one URL in the cache folder. What it holds is used only when the server confirms it.
-
-    Where another process keeps the entry from being used, the copy is one in memory, and there is no entry.
-    """
-
-    is_named = False
-
-    def __init__(self, cache: Cache, url: str, name: str) -> None:
-        """Look the entry of *url* up; *name* is the URL as it may be shown."""
-        self._cache = cache
-        self._url = url
-        self._name = name
-        self._entry: LocalCopy | None = None
-        self._in_memory: MemoryCopy | None = None
-        self.record = cache.find(url)
-
-    @property
-    def path(self) -> str:
-        return self._cache.path_of(self._url)
-
-    @property
-    def copy(self) -> LocalCopy | MemoryCopy | None:
-        return self._entry or self._in_memory
-
-    @property
-    def max_bytes(self) -> int | None:
-        """The bound of the copy in memory where the entry cannot be used; None for the entry itself."""
-        return None if self.copy is None else self.copy.max_bytes
-
-    def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
-        if self.copy is not None:
-            held = Record(self.copy.blocks.bits, self.copy.identity)
-            return first_of_held(held, offset, length) or (first_of_nothing(offset, length), {})
-        asked = None if self.record is None else first_of_held(self.record, offset, length)
-        return asked or (first_of_nothing(offset, length), {})
-
-    def open(self, identity: Identity, head: Head) -> Opened:
-        confirmed = head.status == 304
-        if self.copy is not None:
-            return meet_again(self.copy, self.copy.identity if confirmed else identity, self._name)
-        match self.record:
-            case Record(identity=Identity() as known) as record if _can_confirm(known):
-                if confirmed or (identity.size == known.size and known.compare(identity) is Match.SAME):
-                    return self._open_found(record, known)
-        return self._begin(identity)
-
-    def _open_found(self, record: Record, known: Identity) -> Opened:
-        # We cannot tell which of two versions is the newer one: when another process has replaced the entry
-        # meanwhile, keep ours in memory.
-        with contextlib.suppress(StaleEntryError, BusyError):
-            self._entry = self._cache.open(self._url, record)
-            return Opened(self._entry)
-        self._in_memory = MemoryCopy(known)
-        return Opened(self._in_memory)
-
-    def _begin(self, identity: Identity) -> Opened:
-        with contextlib.suppress(BusyError):
-            self._entry = self._cache.create(self._url, identity)
-            return Opened(self._entry)
-        self._in_memory = MemoryCopy(identity)
-        return Opened(self._in_memory)
-
-    def open_unasked(self) -> Copy | None:
-        """Open the entry as it is, without asking the server; None when there is none."""
-        if self.copy is None and self.record is not None:
-            self._entry = self._cache.open(self._url, self.record)
-        return self.copy
-
-    def give_up_held(self) -> None:
-        """Let go of the entry; the next answer begins it anew."""
-        self.close()
-        self.record = None
-
-    def finish(self) -> None:
-        if self._entry is not None:
-            self._cache.finish(self._entry)
-
-    def reopen_record(self) -> Copy:
-        if self._entry is not None:
-            self._cache.reopen_record(self._entry)
-        assert self.copy is not None
-        return self.copy
-
-    def close(self) -> None:
-        entry, self._entry, self._in_memory = self._entry, None, None
-        if entry is not None:
-            entry.close()
-            self._cache.touch(self._url)
-
-    def after_fork_in_child(self) -> None:
-        if self.copy is not None:
-            self.copy.after_fork_in_child()
-
-
 def first_of_nothing(offset: int, length: int | None) -> Asked:
     """Return the first request where nothing is held: whole blocks, bounded; a suffix from the end."""
     if offset < 0:
@@ -240,7 +147,7 @@ def first_of_held(record: Record, offset: int, length: int | None) -> tuple[Aske
     Only a strong validator can: without one, held bytes may be an older version's.
     """
     known = record.identity
-    if known is None or known.size is None or not _can_confirm(known):
+    if known is None or known.size is None or not can_confirm(known):
         return None
     if not known.size:
         return Asked(conditional=True), known.condition()
@@ -266,6 +173,6 @@ def meet_again(copy: Copy, identity: Identity, name: str) -> Opened:
     return Opened(copy, resumed=copy.blocks.held > 0)
 
 
-def _can_confirm(known: Identity) -> bool:
+def can_confirm(known: Identity) -> bool:
     """Return whether an answer can prove that bytes of *known* are still the resource's."""
     return known.size is not None and known.is_proof

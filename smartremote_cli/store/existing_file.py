@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pyroaring import BitMap
+
 from ..core.blocks import BLOCK, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import ForeignFileError, LocalError
@@ -64,8 +66,15 @@ class ExistingFile:
     def reset(self, draft: RecordDraft) -> None:
         """Do nothing: the file stays as it is."""
 
-    def forget(self, part: ByteRange) -> None:
+    bytes_in_memory = 0
+
+    def forget(self, part: ByteRange) -> BitMap:
         """Do nothing: the file stays as it is."""
+        return BitMap()
+
+    def damaged(self, *, everything: bool = False) -> BitMap:
+        """Return none: there are no sums."""
+        return BitMap()
 
     def samples(self) -> tuple[ByteRange, ...]:
         """Return what proves that it is the resource when it agrees: its first and last block, and its holes."""

@@ -76,6 +76,7 @@ class FileDestination:
     """
 
     is_named = True
+    may_be_bounded = False
     max_bytes: int | None = None
 
     def __init__(

@@ -13,6 +13,7 @@ import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from ..core.ranges import ByteRange
@@ -23,6 +24,14 @@ MARK = "user.smartremote.partial"
 MAX_NAME = 255  # bytes of a file's name: NAME_MAX of Linux and of the file systems in use
 
 _CLOEXEC = os.O_CLOEXEC
+
+# Wait this long for a folder's lock, seconds. By judgement: its holders need a millisecond, so that one which has it
+# for longer is stopped, or on a disk that hangs. After that, do not wait again for a while, but only look.
+LOCK_SECONDS = 0.4
+_HOPELESS_SECONDS = 5.0
+_LOCK_POLL_SECONDS = 0.002
+_HELD_TOO_LONG = "another process does not let go of the cache's lock"
+_hopeless_until: dict[str, float] = {}  # by the lock's name; a lost update costs a wait
 
 _BEING_WRITTEN = "another process is writing this file at the same moment"
 
@@ -57,7 +66,10 @@ def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
     Raises `BusyError` when another process has it locked or puts another file in its place at this moment. Where
     the file system has no locks, it goes without: all writes are positional.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | _CLOEXEC | extra, 0o666)
+    flags, mode = os.O_RDWR | os.O_NONBLOCK | _CLOEXEC | extra, 0o666
+    if shared:  # the cache is its owner's alone, and holds no links
+        flags, mode = flags | os.O_NOFOLLOW, 0o600
+    descriptor = os.open(path, flags, mode)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise LocalError(path, "is not a regular file")
@@ -108,13 +120,16 @@ def is_at(descriptor: int, path: str) -> bool:
 
 @contextlib.contextmanager
 def folder_lock(folder: str) -> Iterator[None]:
-    """Hold the folder's lock: one process at a time creates, merges or removes what is shared in it."""
+    """Hold the folder's lock: one process at a time creates, merges or removes what is shared in it.
+
+    Hold it for no longer than it takes to rewrite a record: not while syncing, listing, or waiting for anything.
+    Raises `BusyError` when another process, which may be stopped, does not let go of it.
+    """
     name = os.path.join(folder, ".lock")
     with local(name):
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | _CLOEXEC, 0o600)
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | _CLOEXEC, 0o600)
     try:
-        with contextlib.suppress(OSError):  # without locks the bytes are right all the same
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _wait_for_lock(descriptor, name)
         yield
     finally:
         with contextlib.suppress(
@@ -122,6 +137,27 @@ def folder_lock(folder: str) -> Iterator[None]:
         ):  # closing is not enough: a child forked meanwhile has the descriptor too
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, name: str) -> None:
+    """Lock *descriptor*, waiting for `LOCK_SECONDS` at most; once that was in vain, look just once for a while."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            now = time.monotonic()
+            if now < _hopeless_until.get(name, 0.0):
+                raise BusyError(name, _HELD_TOO_LONG) from None
+            if now >= deadline:
+                _hopeless_until[name] = now + _HOPELESS_SECONDS
+                raise BusyError(name, _HELD_TOO_LONG) from None
+            time.sleep(_LOCK_POLL_SECONDS)
+            continue
+        except OSError:
+            pass  # without locks the bytes are right all the same
+        _hopeless_until.pop(name, None)
+        return
 
 
 def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:

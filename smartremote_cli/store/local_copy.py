@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from typing import Self
 
 from pyroaring import BitMap
 
@@ -69,7 +70,7 @@ class LocalCopy:
         sync: bool = True,
         shared: bool = False,
         overwrite: bool = False,
-    ) -> LocalCopy:
+    ) -> Self:
         """Make the record, then the data file, marked and locked. Raises what `create_files` does."""
         blocks = BlockMap(MAX_SIZE if identity.size is None else identity.size)
         file = create_files(path, url, identity, sync=sync, shared=shared, overwrite=overwrite)
@@ -85,7 +86,7 @@ class LocalCopy:
         sync: bool = True,
         shared: bool = False,
         tell: Callable[[str], None] = log.info,
-    ) -> LocalCopy:
+    ) -> Self:
         """Open the data file that *record* speaks of, making it where it is missing.
 
         Blocks that do not fit the file, blocks that lie in holes, and blocks that are not what they were, are not
@@ -179,8 +180,17 @@ class LocalCopy:
         """Record *draft*, in which nothing is held: every byte will be written anew."""
         self._keeper.reset(draft)
 
-    def forget(self, part: ByteRange) -> None:
+    @property
+    def bytes_in_memory(self) -> int:
+        return 0
+
+    def forget(self, part: ByteRange) -> BitMap:
         """Do nothing: what is missing is written over."""
+        return BitMap()
+
+    def damaged(self, *, everything: bool = False) -> BitMap:
+        """Return none: what was changed since the last run was found when this was opened."""
+        return BitMap()
 
     def finish(self, keep: str | None = None) -> None:
         """Make the whole file durable and remove the mark, then the record, which may be kept as *keep*.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 
+from pyroaring import BitMap
+
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..protocol.identity import Identity
@@ -78,8 +80,18 @@ class MemoryCopy:
         """Go on in a child process, where a thread that held the lock does not exist."""
         self._lock = threading.Lock()
 
-    def forget(self, dropped: ByteRange) -> None:
-        """Drop the blocks that *dropped* touches; the owner forgets them in `blocks`."""
+    @property
+    def bytes_in_memory(self) -> int:
+        return self.blocks.held * BLOCK
+
+    def damaged(self, *, everything: bool = False) -> BitMap:
+        """Return none: memory keeps what it was given."""
+        return BitMap()
+
+    def forget(self, part: ByteRange) -> BitMap:
+        """Drop the blocks that *part* touches; the owner drops them in `blocks`."""
+        first, stop = part.start // BLOCK, -(-part.stop // BLOCK)
         with self._lock:
-            for block in range(dropped.start // BLOCK, -(-dropped.stop // BLOCK)):
+            for block in range(first, stop):
                 self._blocks.pop(block, None)
+        return BitMap(range(first, stop))

@@ -19,6 +19,7 @@ from pyroaring import BitMap
 from ..core.blocks import MAX_SIZE
 from ..errors import BusyError, DamagedError
 from ..protocol.identity import Identity, Match
+from .cache_names import clear_data, is_given_up
 from .copies import RecordDraft
 from .creation import create_files, remove_files
 from .data_file import DataFile
@@ -30,9 +31,9 @@ from .files import (
     local,
     mark,
     open_nameless,
-    remove,
     replace,
     scratch_of,
+    sync_folder,
     synced_folder,
     unmark,
 )
@@ -68,7 +69,7 @@ class RecordKeeper:
 
     def note_written(self, offset: int, data: memoryview) -> None:
         """Sum up *data*, which was written at *offset*."""
-        if self._has_record:
+        if self._has_record or self._shared:  # an entry that was replaced is read on
             self.sums.note_written(offset, data)
 
     def checkpoint(self, draft: RecordDraft) -> None:
@@ -86,13 +87,14 @@ class RecordKeeper:
             self.file.check_length()
             if not self._shared:
                 self.file.check_place()
+            size = MAX_SIZE if draft.identity.size is None else draft.identity.size
+            fresh = self.sums.collect(descriptor, size, draft.bits, draft.bits - self._mine)
             with self._merging(draft) as bits:
                 if bits is None:
                     self._has_record = False
                     log.info("%s: the cached copy was replaced by another process", self._path)
                     return
-                size = MAX_SIZE if draft.identity.size is None else draft.identity.size
-                self.sums.save(descriptor, size, draft.bits, draft.bits - self._mine)
+                self.sums.put(fresh)
                 self.write(bits, draft.identity, descriptor)
             self._saved, self._mine = draft.number, draft.bits
 
@@ -104,18 +106,35 @@ class RecordKeeper:
         if not self._shared:
             self.checkpoint(draft)
             return
-        with self._saving, local(self._path), folder_lock(self._folder):
-            old = self.file
-            if self._has_record and is_at(old.descriptor, self._path):
-                remove(self._path, record_path(self._path))
-                self.file = create_files(self._path, self.url, draft.identity, sync=self._sync, shared=True)
-            else:
+        with self._saving, local(self._path):
+            file = None
+            if self._has_record and self._give_up_names():
+                sync_folder(self._folder, self._sync)  # see `Cache.create`
+                file = self._begin_anew(draft.identity)
+            if file is None:
                 self._has_record = False
-                self.file = DataFile(open_nameless(self._folder), self._path)
+                file = DataFile(open_nameless(self._folder), self._path)
                 if draft.identity.size is not None:
-                    self.file.resize(draft.identity.size)
+                    file.resize(draft.identity.size)
+            old, self.file = self.file, file
             old.close()
             self._saved, self._mine = draft.number, draft.bits
+
+    def _give_up_names(self) -> bool:
+        """Remove the names of the shared file, and have the record say so; False where they are another's by now."""
+        with folder_lock(self._folder):
+            if not is_at(self.file.descriptor, self._path):
+                return False
+            clear_data(self._path)
+            self.write(BitMap(), Identity(None), self.file.descriptor)
+            return True
+
+    def _begin_anew(self, identity: Identity) -> DataFile | None:
+        """Begin the shared file once more; None where another process was faster."""
+        with folder_lock(self._folder):
+            if not is_given_up(self._path):
+                return None
+            return create_files(self._path, self.url, identity, sync=self._sync, shared=True)
 
     def finish(self, bits: BitMap, identity: Identity, keep: str | None) -> None:
         """Make the whole file durable and remove the mark, then the record: the file is complete.
@@ -131,7 +150,7 @@ class RecordKeeper:
             unmark(descriptor)
             self._flush(names=True)
             record = record_path(self._path)
-            with synced_folder(self._folder, self._sync):
+            with self._exclusively(), synced_folder(self._folder, self._sync and not self._shared):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(scratch_of(record))
                 if keep is None:
@@ -144,7 +163,7 @@ class RecordKeeper:
 
     def reopen(self, bits: BitMap, identity: Identity) -> None:
         """Write the record of a finished file again, so that blocks of it may be forgotten."""
-        with self._saving, self.file.using() as descriptor:
+        with self._saving, self.file.using() as descriptor, self._exclusively():
             if not self._has_record:
                 # The record comes before the mark, and once more after it: marking changes the time that it notes.
                 self.write(bits, identity, descriptor)
@@ -180,6 +199,10 @@ class RecordKeeper:
         self._saving = threading.Lock()
         self.sums.after_fork_in_child()
         self._has_record = self._has_record and self._shared
+
+    def _exclusively(self) -> contextlib.AbstractContextManager[None]:
+        """Hold other processes off what they share with this one: the last lock to be taken."""
+        return folder_lock(self._folder) if self._shared else contextlib.nullcontext()
 
     def _flush(self, *, names: bool = False) -> None:
         if self._sync:

@@ -15,7 +15,7 @@ import os
 import stat
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import xxhash
 from pyroaring import BitMap
@@ -76,10 +76,10 @@ class Sums:
             else:
                 self._whole[block] = known.intdigest() & _SUM_MASK
 
-    def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
-        """Save the sums of the blocks of *held* that were written. Blocks of *new* without a sum are read again.
+    def collect(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> dict[int, int]:
+        """Return the sums of the blocks of *held* that were written. Blocks of *new* without a sum are read again.
 
-        *descriptor* is the data file's, *size* the resource's. A failure to save is logged, not raised.
+        *descriptor* is the data file's, *size* the resource's.
         """
         with self._lock:
             fresh = {block: value for block, value in self._whole.items() if block in held}
@@ -91,12 +91,31 @@ class Sums:
                     del self._begun[block]
         for block in new - BitMap(fresh):
             fresh[block] = _sum(os.pread(descriptor, min(BLOCK, size - block * BLOCK), block * BLOCK))
+        return fresh
+
+    def save(self, descriptor: int, size: int, held: BitMap, new: BitMap) -> None:
+        """Save what `collect` returns of these."""
+        self.put(self.collect(descriptor, size, held, new))
+
+    def put(self, fresh: dict[int, int]) -> None:
+        """Save what `collect` has returned. A failure to save is logged, not raised."""
         if not fresh:
             return
         try:
             self._write(fresh)
         except OSError as error:
             log.info("%s: the sums of %d blocks were not saved: %s", self.path, len(fresh), error.strerror)
+
+    def written_beginning(self, block: int, read: Callable[[ByteRange], bytes]) -> bytes:
+        """Return what was written of *block* in order, as *read* returns it; empty where it returns something else."""
+        start = block * BLOCK
+        with self._lock:
+            upto, known = self._begun.get(block, (start + BLOCK, None))
+            total = self._whole.get(block) if known is None else known.intdigest() & _SUM_MASK
+        if total is None:
+            return b""
+        data = read(ByteRange(start, upto))
+        return data if len(data) == upto - start and _sum(data) == total else b""
 
     def check(self, descriptor: int, blocks: BlockMap) -> tuple[BitMap, BitMap]:
         """Read the *blocks* of the data file; return those that differ from their sum, and those without a sum."""

@@ -54,8 +54,16 @@ the network.
     5. Receiver._resetting      one thread at a time resets a stale record
     6. State.cond               one guard, two conditions: `cond` for everybody, `unsaved.changed` for the checkpointer
     7. RecordKeeper's lock      store: one checkpoint at a time. Never taken with 6 held
-    8. folder lock              store, between processes: the records of one cache folder
-    9. DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own fields, and takes no other
+    8. Budget._growing          store: one thread at a time asks for more room in the cache folder. Not with 7 held
+    9. folder lock              store, between processes: the records and the books of one cache folder
+    10. Budget._lock, CachedCopy._guard, DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own
+        fields, and takes no other
+
+The folder lock is the only one between processes that is waited for, for `files.LOCK_SECONDS` at most: a process that
+is stopped while it holds it costs the others the cache, not their bytes. It is held while a record, or the books, are
+rewritten: not while data are synced, while the folder is listed, or while anything else is waited for. The locks on
+entries, and on the grants of the budget, are tried and never waited for. `tests/store/test_cache_locks.py` holds every
+lock that is taken against this list.
 
 Files
 =====

@@ -76,6 +76,8 @@ class Digester:
         if reach <= self._done:
             return False
         data = self._transfer.copy.read(ByteRange(self._done, min(reach, self._done + MIB)))
+        if not data and self._transfer.drop_damaged():
+            return True
         if self._transfer.reach(0)[0] == mark:  # else these may be bytes of two versions
             self._hasher.update(data)
             self._done += len(data)

@@ -229,14 +229,32 @@ class Transfer:
 
     def read(self, wanted: ByteRange) -> bytes:
         """Return the bytes of *wanted*, fetched where they are missing; fewer only at the end of the resource."""
-        self.wait(wanted)
-        while not self.try_expose(wanted):  # everything may have been dropped meanwhile
+        while True:
             self.wait(wanted)
-        if self.size is not None:
-            if wanted.start >= self.size:
-                return b""
-            wanted = ByteRange(wanted.start, min(wanted.stop, self.size))
-        return self.copy.read(wanted)
+            while not self.try_expose(wanted):  # everything may have been dropped meanwhile
+                self.wait(wanted)
+            if self.size is not None:
+                if wanted.start >= self.size:
+                    return b""
+                wanted = ByteRange(wanted.start, min(wanted.stop, self.size))
+            data = self.copy.read(wanted)
+            if len(data) == len(wanted) or not self.drop_damaged():
+                return data
+
+    def drop_damaged(self, *, everything: bool = False) -> bool:
+        """Drop the blocks that were found damaged, so that they are fetched; return whether there were any.
+
+        With *everything* every held block is looked at first.
+        """
+        damaged = self.copy.damaged(everything=everything)
+        if not damaged:
+            return False
+        state = self._state
+        with state.cond:
+            if state.ledger is not None:
+                state.ledger.blocks.drop(damaged)
+                state.unsaved.add(BLOCK)  # the record is not to claim them
+        return True
 
     def let_go(self, done: ByteRange) -> None:
         """Drop the blocks of a copy in memory up to the end of *done*, which was read.
@@ -251,16 +269,14 @@ class Transfer:
             whole = state.ledger.blocks.inside(ByteRange(start, stop)) if start < stop else range(0)
             if whole:
                 part = ByteRange(whole.start * BLOCK, min(whole.stop * BLOCK, state.ledger.blocks.size))
-                state.ledger.blocks.forget(part)
-                self.copy.forget(part)
+                state.ledger.blocks.drop(self.copy.forget(part))
 
     def drop(self, part: ByteRange) -> None:
         """Drop the blocks of a copy in memory that lie in *part*: they are missing again."""
         state = self._state
         with state.cond:
             if state.ledger is not None and self.copy.max_bytes is not None:
-                state.ledger.blocks.forget(part)
-                self.copy.forget(part)
+                state.ledger.blocks.drop(self.copy.forget(part))
 
     def checkpoint(self) -> None:
         """Save the record now. Raises `LocalError`."""

@@ -31,15 +31,20 @@ class NetrcEntry(NamedTuple):
 
 def find(host: str, user: str | None = None, path: str | None = None) -> NetrcEntry | None:
     """Return the credentials for *host*, of *user* where one is given; None without any."""
+    text = read(path).decode("utf-8", "replace")
+    return _look_up(_parse(text), host.lower().removesuffix("."), user)
+
+
+def read(path: str | None = None) -> bytes:
+    """Return what the file at *path*, by default the user's own, says; nothing where it cannot be read."""
     name = path or _default_path()
     if name is None:
-        return None
+        return b""
     try:
         with open(name, "rb") as file:
-            text = file.read(_MAX_BYTES).decode("utf-8", "replace")
+            return file.read(_MAX_BYTES)
     except (OSError, ValueError):  # not there, not ours to read, or no name of a file
-        return None
-    return _look_up(_parse(text), host.lower().removesuffix("."), user)
+        return b""
 
 
 def _default_path() -> str | None:

@@ -16,10 +16,12 @@ from urllib.parse import urljoin
 from ..core.urls import check_url, credentials_of, escaped, is_same_origin, redact, without_credentials
 from ..errors import AttemptFailed, RefusedError, SmartRemoteError, UsageError
 from ..protocol.answers import Asked
+from . import netrc
 from .options import RESERVED, check_header
 from .refusals import TEMPORARY, refusal
 from .response import Response
 from .transport import Transport
+from .variant import variant_of
 
 __all__ = ["MAX_REDIRECTS", "RESERVED", "Remote", "check_header", "refusal"]
 
@@ -48,6 +50,15 @@ class Remote:
     def name(self) -> str:
         """The URL without its secrets."""
         return redact(self.url)
+
+    @property
+    def variant(self) -> str:
+        """Who asks for it (see `variant`): what is kept of its answers belongs to the URL and to that."""
+        options = self.transport.options
+        own = self._visitor.credentials(self.url, first=True)
+        pair = None if own is None else (own.user, own.password)
+        elsewhere = netrc.read(options.netrc_file) if options.netrc and pair is None else b""
+        return variant_of(options, pair, self.transport.client, elsewhere)
 
     def over(self, transport: Transport) -> Remote:
         """Return the same resource over another *transport*, as a child process needs."""

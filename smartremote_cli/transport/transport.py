@@ -57,6 +57,7 @@ class Transport:
         it leads there.
         """
         self.options = options or Options()
+        self.client = client
         self._lock = threading.Lock()  # guards _exchanges, _closed, _visitors
         self._exchanges: weakref.WeakSet[Exchange] = weakref.WeakSet()
         self._closed = False

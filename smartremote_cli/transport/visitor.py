@@ -63,7 +63,7 @@ class Visitor:
 
         *by_header* says that the user's own Authorization is sent: then there is nothing to add.
         """
-        return Login(self, url, None if by_header else self._credentials(url, first), first, by_header)
+        return Login(self, url, None if by_header else self.credentials(url, first), first, by_header)
 
     def nonce(self, key: tuple[Origin, str]) -> tuple[_Nonce, int] | None:
         """Return the nonce to use for *key*, and the count of this use; None before the server gave one."""
@@ -80,7 +80,8 @@ class Visitor:
             if self._nonces.get(key) is used:
                 self._nonces[key] = _Nonce(challenge)
 
-    def _credentials(self, url: str, first: bool) -> Credentials | None:
+    def credentials(self, url: str, first: bool) -> Credentials | None:
+        """Return who we are at *url*, which is of the *first* origin or reached by a redirect; None for nobody."""
         own = self._own if first else None
         if own is not None and (own.password or own.found != "the URL"):
             return own

@@ -17,8 +17,9 @@ from smartremote_cli.protocol.answers import Asked
 from smartremote_cli.protocol.headers import Headers
 from smartremote_cli.protocol.identity import Identity
 from smartremote_cli.store.cache import Cache
+from smartremote_cli.store.cache_destination import CacheDestination
 from smartremote_cli.store.copies import Copy, Opened
-from smartremote_cli.store.destinations import CacheDestination, Destination, MemoryDestination
+from smartremote_cli.store.destinations import Destination, MemoryDestination
 from smartremote_cli.store.file_destination import FileDestination
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.store.memory_copy import MAX_IN_MEMORY

@@ -6,7 +6,6 @@ output (Ctrl-S, a full pipe) slows no transfer, and the exit waits at most `SHUT
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -56,12 +55,15 @@ class Progress:
 
 
 class Warnings(Progress):
-    """Shows what a person should know of a command that shows no progress by itself, as `cat` does."""
+    """No progress, but what a person should hear of all the same; with *serious*, only trouble on this machine."""
+
+    def __init__(self, out: StderrWriter, *, serious: bool = False) -> None:
+        self._out = out
+        self._serious = serious
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Notice) and not event.detail:
-            with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr may be closed, or None
-                sys.stderr.write(f"smartremote: {printable(event.text)}\n")
+        if isinstance(event, Notice) and (event.warning if self._serious else not event.detail):
+            self._out.write(f"smartremote: {printable(event.text)}\n")
 
 
 class ShownProgress(Progress):
@@ -141,17 +143,19 @@ def make_progress(
     verb: str = "downloaded",
     clock: Callable[[], float] = time.monotonic,
 ) -> Progress:
-    """Return the display for *mode*, one of `MODES`.
+    """Return the display for *mode*, one of `MODES`, or `warnings` for a command that shows nothing else.
 
     `auto` is a bar on a terminal that can move its cursor, else plain lines. `bar` draws even where TERM is `dumb`;
     neither it nor FORCE_COLOR draws a bar into a file. The drawing thread calls *watch* about five times a second.
     *verb* is what the last line says was done with the bytes.
     """
-    if mode not in MODES:
+    if mode not in (*MODES, "warnings"):
         raise ValueError(f"{mode!r} is not one of {', '.join(MODES)}")
     out = StderrWriter(sys.stderr)
-    if quiet or mode == "none" or out.gone:
+    if quiet or out.gone:
         return Progress()
+    if mode in ("none", "warnings"):
+        return Warnings(out, serious=mode == "none")
     now = clock()
     renderer: Renderer
     if mode == "json":
