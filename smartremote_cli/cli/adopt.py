@@ -33,12 +33,11 @@ def adopt(file: str, url: str, output: str | None, no_fetch: bool, **options: An
     if output == "":
         raise UsageError("--output", "the name is empty")
     with transport_of(options, url) as transport:  # connects while the rest is imported
-        from ..core.sizes import size_text
-        from ..core.text import printable
         from ..events import Notice
         from ..library.adopt import adopt as adopt_file
         from ..library.adopt import target_of
         from ..library.download import Checksum, Download, DownloadOptions, check_output
+        from ..store.existing_file import amounts
         from ..transport.remote import Remote
 
         wishes = DownloadOptions(
@@ -53,8 +52,8 @@ def adopt(file: str, url: str, output: str | None, no_fetch: bool, **options: An
         download: Download | None = None
         with progress_of(options, target, lambda: download.transfer if download else None) as progress:
             adopted = adopt_file(remote, file, output, wishes, progress)
-            here = f"{size_text(adopted.held)} of {size_text(adopted.size)}"
-            progress(Notice(f"{printable(target)}: {here} are here and agree in samples"))
+            here = amounts(adopted.held, adopted.size)
+            progress(Notice(f"{target}: {here} are here and agree in samples"))
             if no_fetch:
                 return
             download = Download(remote, adopted.path, wishes, listener=progress, limiter=limiter_of(options))

@@ -60,5 +60,7 @@ def adopt(
 def _compare(transfer: Transfer) -> bool:
     """Wait until every sample was compared."""
     transfer.open()
-    transfer.wait(next(transfer.copy.blocks.present()))
+    held = next(transfer.copy.blocks.present(), None)
+    if held is not None:
+        transfer.wait(held)
     return True

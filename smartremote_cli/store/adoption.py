@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from ..core.blocks import BLOCK, BlockMap
+from ..core.blocks import BlockMap
 from ..core.ranges import ByteRange
 from ..errors import BusyError, DamagedError, ForeignFileError, LocalError, RefusedError
 from ..events import Listener
@@ -24,7 +24,7 @@ from .claimed_file import ClaimedFile, claimed_by, claimed_without_control, read
 from .controls import Claims
 from .copies import Copy, Head, Opened
 from .destinations import meet_again
-from .evidence import CONTROL_FILES, control_file
+from .evidence import CONTROL_FILES, SAMPLE_BYTES, control_file
 from .files import (
     folder_of,
     is_marked,
@@ -76,6 +76,7 @@ class Adoption:
         with local(path):
             self._descriptor = open_locked(path, 0)
         self._seen = self._look()
+        self._begin = os.pread(self._descriptor, SAMPLE_BYTES, 0).rstrip(b"\0")
         self._copy: ClaimedFile | None = None
 
     def _check_free(self) -> None:
@@ -117,7 +118,8 @@ class Adoption:
         return self._copy
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
-        return Asked(range=ByteRange(0, BLOCK)), {}
+        most = len(self._begin) if self._begin else SAMPLE_BYTES
+        return Asked(range=ByteRange(0, most)), {}
 
     def open(self, identity: Identity, head: Head) -> Opened:
         """Open what is claimed, to be compared. Raises `ForeignFileError` when the sizes differ."""
@@ -179,7 +181,7 @@ class Adoption:
         """
         assert self._copy is not None, "nothing was compared"
         copy, record = self._copy, record_path(self.target)
-        bits = copy.blocks.bits
+        bits = copy.claimed.bits
         if self._look() != self._seen or (
             self._control is not None and self._read(self._control) != self._claims
         ):
@@ -206,7 +208,7 @@ class Adoption:
         if self._control is not None:
             with local(self._control):
                 remove(self._control)
-        return copy.blocks
+        return copy.claimed
 
     def _encoded(self, bits: BitMap, stamp: int | None) -> bytes:
         assert self._copy is not None

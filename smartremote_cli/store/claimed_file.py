@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 
+from pyroaring import BitMap
+
 from ..core.blocks import BLOCK, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import DamagedError, ForeignFileError
@@ -27,18 +29,21 @@ _random = random.SystemRandom()
 
 
 class ClaimedFile(ExistingFile):
-    """The file at *path* as a copy that holds the *blocks* which are claimed of it. It is never written."""
+    """The file at *path* as a copy that holds the blocks which are *claimed* of it. It is never written."""
 
-    def __init__(self, path: str, blocks: BlockMap, url: str) -> None:
-        super().__init__(path, 0, blocks.size, url=url)
-        self.blocks = blocks
+    def __init__(self, path: str, claimed: BlockMap, url: str) -> None:
+        super().__init__(path, 0, url=url)
+        self.claimed = claimed
+        self.blocks = claimed
 
     def opened(self, tell: Listener) -> Opened:
-        """Return it as opened; `ForeignFileError` when nothing of it can be compared."""
-        samples = samples_of_claims(self.blocks)
+        """Return it as opened. Where no whole block is claimed, what it begins with is compared."""
+        samples = samples_of_claims(self.claimed)
         if not samples:
-            hint = "fetch it under another name: smartremote get URL -o NEW"
-            raise ForeignFileError(self.path, "no whole block of it can be claimed", hint=hint)
+            begin = self._file.read(ByteRange(0, SAMPLE_BYTES)).rstrip(b"\0")
+            if begin:
+                samples = (ByteRange(0, min(len(begin), self.claimed.size)),)
+                self.blocks = BlockMap(self.claimed.size, self.claimed.bits | BitMap([0]))
         return Opened(self, samples=samples, mismatch=self.other)
 
     def write(self, offset: int, data: memoryview) -> None:
@@ -52,7 +57,7 @@ def samples_of_claims(blocks: BlockMap) -> tuple[ByteRange, ...]:
     """Return what to compare: the beginning, a middle block and the end of runs, and other blocks at random."""
     runs = list(blocks.present())
     if len(runs) > MAX_RUNS:
-        runs = sorted(_random.sample(runs[1:-1], MAX_RUNS - 2)) + [runs[0], runs[-1]]
+        runs = [*_random.sample(runs[1:-1], MAX_RUNS - 2), runs[0], runs[-1]]
     samples = set()
     for run in runs:
         middle = run.start + (len(run) // 2) // BLOCK * BLOCK

@@ -41,13 +41,13 @@ def parse_aria2(data: bytes, name: str) -> Claims:
     reader.take(">I")  # extensions: whether the info hash is checked
     reader.skip(reader.take(">I"))  # the info hash
     piece, total, _, length = reader.take(">I"), reader.take(">Q"), reader.take(">Q"), reader.take(">I")
-    if not piece or total > MAX_SIZE or length != -(-(-(-total // piece)) // 8):
+    if not piece or total > MAX_SIZE or length != _bytes_of_bits(total, piece):
         raise reader.contradiction("its bitfield is not as long as its size demands")
     held = list(_runs(reader.skip(length), piece, total))
     for _ in range(reader.take(">I")):
         index, bytes_here, flags = reader.take(">I"), reader.take(">I"), reader.take(">I")
         start = index * piece
-        if bytes_here != min(piece, total - start) or flags != -(-(-(-bytes_here // _ARIA2_PART_BYTES)) // 8):
+        if bytes_here != min(piece, total - start) or flags != _bytes_of_bits(bytes_here, _ARIA2_PART_BYTES):
             raise reader.contradiction(f"piece {index} is not as long as it should be")
         parts = _runs(reader.skip(flags), _ARIA2_PART_BYTES, bytes_here)
         held += [ByteRange(start + part.start, start + part.stop) for part in parts]
@@ -135,6 +135,12 @@ def _runs(bits: bytes, unit: int, size: int) -> Iterator[ByteRange]:
                 start = None
     if start is not None and start < size:
         yield ByteRange(start, size)
+
+
+def _bytes_of_bits(size: int, unit: int) -> int:
+    """Return how long a bitfield is that has a bit for each *unit* of *size* bytes."""
+    count = -(-size // unit)
+    return (count + 7) // 8
 
 
 def _joined(parts: Iterable[ByteRange]) -> tuple[ByteRange, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from ..core.blocks import BLOCK, BlockMap
 from ..core.ranges import ByteRange
 from ..core.sizes import size_text
 from ..errors import ForeignFileError, LocalError
-from ..events import Notice
+from ..events import Listener, Notice
 from ..protocol.identity import Identity
 from .copies import Opened, RecordDraft
 from .data_file import DataFile
@@ -27,7 +26,7 @@ _OTHER = "a file of that name exists, and it is not this resource"
 class ExistingFile:
     """The file at *path*, of *held* bytes, as a copy of a resource of *size* bytes. It is never written.
 
-    Every block that lies whole in it is held: all of them, or those of a beginning.
+    Of a shorter one the blocks are those that lie whole in it, so that nothing after them is asked for.
     """
 
     is_durable = False
@@ -38,13 +37,13 @@ class ExistingFile:
         self.path = path
         self.places = 0  # how many were compared with the resource
         self._held = held
+        self._size = held if size is None else size
         self._url = url
         self._samples: tuple[ByteRange, ...] | None = None
-        size = held if size is None else size
-        self.identity = Identity(size)
-        self.blocks = BlockMap(size)
-        if held:
-            self.blocks.hold(ByteRange(0, held))
+        self.identity = Identity(self._size)
+        self.blocks = BlockMap(held // BLOCK * BLOCK if self.is_prefix else held)
+        if self.blocks.size:
+            self.blocks.hold(ByteRange(0, self.blocks.size))
         with local(path):
             self._file = DataFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
 
@@ -55,7 +54,7 @@ class ExistingFile:
     @property
     def is_prefix(self) -> bool:
         """Whether it is shorter than the resource."""
-        return self._held < self.blocks.size
+        return self._held < self._size
 
     def stat(self) -> os.stat_result:
         """Return the stat result of the file, also when it has lost its name."""
@@ -67,7 +66,7 @@ class ExistingFile:
 
     def write(self, offset: int, data: memoryview) -> None:
         """Raise: what has to be written is missing, or differs."""
-        if self.is_prefix and offset >= self._held // BLOCK * BLOCK:
+        if self.is_prefix and offset >= self.blocks.size:
             raise self._beginning()
         raise self.other("its content differs")
 
@@ -75,6 +74,8 @@ class ExistingFile:
         """Return the bytes of *wanted*; `LocalError` when the file was cut meanwhile."""
         data = self._file.read(wanted)
         if len(data) < len(wanted):
+            if self.is_prefix and wanted.stop > self._held:
+                raise self._beginning()
             raise LocalError(self.path, f"the file was cut at {wanted.start + len(data)} bytes")
         return data
 
@@ -90,14 +91,14 @@ class ExistingFile:
     def forget(self, part: ByteRange) -> None:
         """Do nothing: the file stays as it is."""
 
-    def opened(self, tell: Callable[[Notice], None]) -> Opened:
+    def opened(self, tell: Listener) -> Opened:
         """Return it as opened: nothing but what agrees in all its samples is taken for the resource."""
         return Opened(self, samples=self._chosen(tell), mismatch=self.other)
 
-    def _chosen(self, tell: Callable[[Notice], None]) -> tuple[ByteRange, ...]:
+    def _chosen(self, tell: Listener) -> tuple[ByteRange, ...]:
         """Choose once what to compare: what a later transfer compares must include what made an earlier one fail."""
         if self._samples is None:
-            held = min(self._held, self.blocks.bytes_held)
+            held = self.blocks.bytes_held
             if held > _SILENT_READ_BYTES:
                 tell(Notice(f"{self.path}: reading its {size_text(held)} to see what to compare"))
             with self._file.using() as descriptor:
@@ -111,13 +112,15 @@ class ExistingFile:
         return ForeignFileError(self.path, f"{_OTHER}: {why}")
 
     def _beginning(self) -> ForeignFileError:
-        here, size = size_text(self._held), size_text(self.blocks.size)
-        number, _, unit = here.partition(" ")
-        amounts = f"{number} of {size}" if size.endswith(f" {unit}") else f"{here} of {size}"
-        return unfinished(self.path, f"the first {amounts} are here", self._url)
+        return unfinished(self.path, f"the first {amounts(self._held, self._size)} are here", self._url)
 
     def accept(self) -> None:
-        """Take the mark and the sums of our unfinished download away: it is complete, whoever finished it."""
+        """Take the mark and the sums of our unfinished download away: it is complete, whoever finished it.
+
+        Raises `ForeignFileError` for a beginning.
+        """
+        if self.is_prefix:
+            raise self._beginning()
         with self._file.using() as descriptor:
             if is_marked(descriptor):
                 unmark(descriptor)
@@ -129,3 +132,10 @@ class ExistingFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def amounts(here: int, size: int) -> str:
+    """Return *here* of *size* bytes for people: 19.1 of 32.0 MiB."""
+    part, whole = size_text(here), size_text(size)
+    number, _, unit = part.partition(" ")
+    return f"{number} of {whole}" if whole.endswith(f" {unit}") else f"{part} of {whole}"
