@@ -53,7 +53,8 @@ def adopt(file: str, url: str, output: str | None, no_fetch: bool, **options: An
         with progress_of(options, target, lambda: download.transfer if download else None) as progress:
             adopted = adopt_file(remote, file, output, wishes, progress)
             here = amounts(adopted.held, adopted.size)
-            progress(Notice(f"{target}: {here} are here and agree in samples"))
+            word = f"{here} are here and agree in samples" if adopted.held else "nothing of it can be kept"
+            progress(Notice(f"{target}: {word}"))
             if no_fetch:
                 return
             download = Download(remote, adopted.path, wishes, listener=progress, limiter=limiter_of(options))
