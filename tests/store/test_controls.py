@@ -93,7 +93,7 @@ def test_each_bit_speaks_of_its_own_piece(count: int, pieces: set[int]) -> None:
         b"\0\2" + aria2(PIECE, {0})[2:],
         aria2(PIECE, {0})[:-1],
         aria2(PIECE, {0}) + b"x",
-        aria2(9 * PIECE, {0})[:22] + struct.pack(">I", 1) + aria2(9 * PIECE, {0})[26:],
+        aria2(9 * PIECE, {0})[:30] + struct.pack(">I", 1) + aria2(9 * PIECE, {0})[34:],
         struct.pack(">HIIIQQII", 1, 0, 0, 0, PIECE, 0, 0, 0),
         struct.pack(">HIIIQQII", 1, 0, 0, 1, 2**63, 0, 0, 0),
         struct.pack(">HII", 1, 0, 2**31),
