@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
 from ..core.ranges import ByteRange
@@ -43,7 +44,7 @@ def adopt(
     is writing the file. The file is left as it was then. A `Download` to the path that is returned goes on with it.
     """
     options = options or DownloadOptions()
-    adoption = Adoption(path, target_of(path, new), remote.url, listener)
+    adoption = Adoption(path, target_of(path, new), remote.url, listener, now=time.time())
     session = Session(remote, adoption, options._replace(checksum=None), listener)
     try:
         while not session.attempt(ByteRange(0, 1), _compare):

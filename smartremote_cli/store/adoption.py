@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from typing import NamedTuple
 
 from pyroaring import BitMap
@@ -59,17 +58,15 @@ class Adoption:
     is_named = True
     max_bytes: int | None = None
 
-    def __init__(
-        self, path: str, target: str, url: str, listener: Listener, *, now: float | None = None
-    ) -> None:
-        """Look at the file and lock it. Raises `LocalError`, `BusyError`, `DamagedError`, `ForeignFileError`."""
+    def __init__(self, path: str, target: str, url: str, listener: Listener, *, now: float) -> None:
+        """Look at the file and lock it; *now* is the time of day. Raises `LocalError`, `BusyError`, `DamagedError`, `ForeignFileError`."""
         self.path: str | None = path
         self.target = target
         self._file, self._url, self._listener = path, url, listener
         if inspect(path) is None:
             raise LocalError(path, "there is no such file")
         self._check_free()
-        self._check_quiet(time.time() if now is None else now)
+        self._check_quiet(now)
         found = control_file(path)
         self._control = None if found is None else found[0]
         self._claims = None if found is None else self._read(found[0])

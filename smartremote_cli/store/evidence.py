@@ -119,11 +119,11 @@ def places(size: int, zeros: list[ByteRange]) -> tuple[ByteRange, ...]:
     count = -(-size // BLOCK)
     if not count:
         return ()
-    chosen = {0, count - 1} | set(_random.sample(range(count), min(RANDOM_PLACES + 2, count)))
-    blocks = [0, count - 1, *[block for block in sorted(chosen, key=lambda _: _random.random()) if block]]
-    blocks = list(dict.fromkeys(blocks))[: RANDOM_PLACES + 2]
-    samples = {_within(ByteRange(block * BLOCK, min((block + 1) * BLOCK, size))) for block in blocks[2:]}
-    samples |= {ByteRange(0, min(SAMPLE_BYTES, size)), ByteRange(max(0, size - SAMPLE_BYTES), size)}
+    inner = range(1, count - 1)
+    blocks = _random.sample(inner, min(RANDOM_PLACES, len(inner)))
+    samples = {_within(ByteRange(block * BLOCK, (block + 1) * BLOCK)) for block in blocks}
+    last = max((count - 1) * BLOCK, size - SAMPLE_BYTES)
+    samples |= {ByteRange(0, min(SAMPLE_BYTES, size)), ByteRange(last, size)}
     for run in zeros:
         samples |= {_within(run), ByteRange(max(run.start, run.stop - SAMPLE_BYTES), run.stop)}
     return tuple(sorted(_apart(samples)))
