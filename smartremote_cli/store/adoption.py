@@ -59,7 +59,10 @@ class Adoption:
     max_bytes: int | None = None
 
     def __init__(self, path: str, target: str, url: str, listener: Listener, *, now: float) -> None:
-        """Look at the file and lock it; *now* is the time of day. Raises `LocalError`, `BusyError`, `DamagedError`, `ForeignFileError`."""
+        """Look at the file and lock it; *now* is the time of day.
+
+        Raises `LocalError`, `BusyError`, `DamagedError`, `ForeignFileError`.
+        """
         self.path: str | None = path
         self.target = target
         self._file, self._url, self._listener = path, url, listener

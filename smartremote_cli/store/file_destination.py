@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-from typing import NamedTuple
 
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
@@ -28,6 +27,7 @@ from .destinations import FIRST_REQUEST_BYTES, first_of_held, first_of_nothing, 
 from .evidence import against, is_foreign, is_foreign_part, unfinished
 from .existing_file import ExistingFile
 from .files import fitting_name
+from .found import Emptied, Existing, Finished, Nothing, Partial
 from .leftovers import inspect, load_record, record_path
 from .local_copy import LocalCopy
 from .part import Record
@@ -35,41 +35,6 @@ from .resume import Start, decide
 from .stamp import Stamp, stamp_of
 
 NOT_MODIFIED = 304
-
-
-class _Nothing(NamedTuple):
-    """No copy is open yet, or no longer."""
-
-    copy: None = None
-
-
-class _Partial(NamedTuple):
-    """A download of ours, locked. *record* says what its blocks are of; without identity, that is not known."""
-
-    copy: LocalCopy
-    record: Record
-
-
-class _Emptied(NamedTuple):
-    """A download of ours that gave up all that it held, and starts over."""
-
-    copy: LocalCopy
-
-
-class _Finished(NamedTuple):
-    """A download of ours that is complete; its record is gone."""
-
-    copy: LocalCopy
-
-
-class _Existing(NamedTuple):
-    """A file without a record, which may be the resource: to be compared, and not to be touched.
-
-    One that we finished, untouched since, carries a *stamp*: what the server says decides then.
-    """
-
-    copy: ExistingFile
-    stamp: Stamp | None = None
 
 
 class FileDestination:
@@ -117,14 +82,24 @@ class FileDestination:
 
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         match self._found:
-            case _Partial(copy, record):
+            case Partial(copy, record):
                 return self._first_of_partial(copy, record, offset, length), {}
-            case _Nothing() | _Existing() if self._may_be_complete():
+            case Nothing() | Existing() if self._may_be_complete():
                 stamp = self._stamp(self._path or self._chosen_name(None))
                 held = None if stamp is None else first_of_held(_record_of(stamp), 0, None)
                 return held or (Asked(range=ByteRange(0, BLOCK)), {})
             case _:
-                return first_of_nothing(offset, length), {}
+                return self._first_beside_cache(offset) or first_of_nothing(offset, length), {}
+
+    def _first_beside_cache(self, offset: int) -> Asked | None:
+        """Return a request for what the cache does not hold; None where it holds nothing of this resource."""
+        record = None if self._cache is None or offset or self._overwrite else self._cache.find(self._url)
+        size = None if record is None or record.identity is None else record.identity.size
+        if record is None or not record.bits or not size:
+            return None
+        gap = next(BlockMap.fitting(size, record.bits).missing(), ByteRange(0, min(BLOCK, size)))
+        # At block edges, without seams: the cached blocks may turn out to be of another version.
+        return Asked(range=ByteRange(gap.start, min(gap.stop, gap.start + FIRST_REQUEST_BYTES)), inside=True)
 
     def open(self, identity: Identity, head: Head) -> Opened:
         """Open the copy when the first answer is here, or let the one that is open meet the resource again.
@@ -137,37 +112,37 @@ class FileDestination:
             self._path = name
         confirmed = head.status == NOT_MODIFIED
         match self._found:
-            case _Partial(copy, record):
+            case Partial(copy, record):
                 return self._resume(copy, record, identity)
-            case _Emptied(copy):
+            case Emptied(copy):
                 return self._fill_emptied(copy, identity)
-            case _Existing(copy, stamp) if stamp is not None:
+            case Existing(copy, stamp) if stamp is not None:
                 return self._meet_stamped(copy, stamp, identity, confirmed=confirmed)
-            case _Existing(copy):  # it may have been the comparison that failed: compare again
+            case Existing(copy):  # it may have been the comparison that failed: compare again
                 meet_again(copy, identity, copy.path)
                 return copy.opened(self._listener)
-            case _Nothing() | _Finished():
+            case Nothing() | Finished():
                 return self._open_anew(self._path, identity, confirmed=confirmed)
 
     def open_unasked(self) -> LocalCopy | ExistingFile | None:
         """Open what is held of this URL, as far as sums vouch for it; None when nothing there can be relied on."""
         match self._found:
-            case _Partial(copy, record):
+            case Partial(copy, record):
                 if record.url != self._url or copy.identity.size is None:
                     return None
                 copy.blocks.drop(copy.unverified)
-            case _Nothing() if self._path is not None:
+            case Nothing() if self._path is not None:
                 on_disk = inspect(self._path)
                 if on_disk is not None and (stamp_of(self._path) or not is_foreign(self._path)):
-                    self._found = _Existing(ExistingFile(self._path, on_disk.size, url=self._url))
+                    self._found = Existing(ExistingFile(self._path, on_disk.size, url=self._url))
         return self.copy
 
     def finish(self) -> None:
         match self._found:
-            case _Partial(copy, _):
+            case Partial(copy, _):
                 copy.finish()
-                self._found = _Finished(copy)
-            case _Existing(copy):
+                self._found = Finished(copy)
+            case Existing(copy):
                 copy.accept()
 
     def reopen_record(self) -> Copy:
@@ -175,18 +150,18 @@ class FileDestination:
         path, identity = self._found.copy.path, self._found.copy.identity
         record = Record(self._found.copy.blocks.bits, identity, self._url)
         match self._found:
-            case _Existing(existing):
+            case Existing(existing):
                 existing.close()
                 copy = self._reopen(path, record)
                 copy.checkpoint(copy.draft_record())
-            case _Partial(copy=copy) | _Emptied(copy) | _Finished(copy):
+            case Partial(copy=copy) | Emptied(copy) | Finished(copy):
                 copy.reopen_record()
-        self._found = _Partial(copy, record)
+        self._found = Partial(copy, record)
         return copy
 
     def close(self) -> None:
         copy = self._found.copy
-        self._found = _Nothing()
+        self._found = Nothing()
         if copy is not None:
             copy.close()
 
@@ -197,19 +172,19 @@ class FileDestination:
     def give_up_held(self) -> None:
         """Forget what is held, on disk first, so that nothing of it outlives a change of the resource."""
         match self._found:
-            case _Partial(copy=copy) | _Emptied(copy):
+            case Partial(copy=copy) | Emptied(copy):
                 copy.agree()
                 copy.identity = Identity(None)
                 copy.blocks = BlockMap(MAX_SIZE)
                 copy.checkpoint(copy.draft_record())
-                self._found = _Emptied(copy)
+                self._found = Emptied(copy)
 
     # What is there
 
     def _chosen_name(self, disposition: str | None) -> str:
         return fitting_name(file_name(self._url, disposition), os.curdir)
 
-    def _look(self, path: str) -> _Nothing | _Partial | _Emptied | _Finished | _Existing:
+    def _look(self, path: str) -> Nothing | Partial | Emptied | Finished | Existing:
         """Look at what is at *path*, and open it when it is a partial download of ours."""
         on_disk = inspect(path)
         try:
@@ -218,22 +193,22 @@ class FileDestination:
             if is_foreign_part(path):
                 raise _another_programs(path, self._url) from error
             if self._overwrite:
-                return _Nothing()
+                return Nothing()
             error.hint = "--overwrite drops what is held and starts over"
             raise
         if self._overwrite:
-            return _Nothing()
+            return Nothing()
         if record is None:
             if on_disk is not None:
                 self._check_evidence(path)
-            return _Nothing()
+            return Nothing()
         copy = self._reopen(path, record)
         record = load_record(path)  # it may have changed before the lock was ours
         if record is None:
             copy.close()
             return self._look(path)
         self._path = path
-        return _Partial(copy, record)
+        return Partial(copy, record)
 
     def _reopen(self, path: str, record: Record) -> LocalCopy:
         def tell(text: str) -> None:
@@ -259,12 +234,12 @@ class FileDestination:
             stamp = self._stamp(path)
             if stamp is not None and (confirmed or identity.size == on_disk.size):
                 existing = ExistingFile(path, on_disk.size, url=self._url)
-                self._found = _Existing(existing, stamp)
+                self._found = Existing(existing, stamp)
                 return self._meet_stamped(existing, stamp, identity, confirmed=confirmed)
         match decide(path, on_disk, None, identity):
             case Start.COMPARE | Start.COMPARE_PREFIX if on_disk is not None:
                 existing = ExistingFile(path, on_disk.size, identity.size, url=self._url)
-                self._found = _Existing(existing)
+                self._found = Existing(existing)
                 return existing.opened(self._listener)
             case _:
                 return self._create(path, identity)
@@ -301,7 +276,7 @@ class FileDestination:
             raise LocalError(path, "is a folder")
         check_room_beside(path, identity.size or 0)
         copy = LocalCopy.create(path, self._url, identity, sync=self._sync, overwrite=self._overwrite)
-        self._found = _Partial(copy, Record(copy.blocks.bits, identity, self._url))
+        self._found = Partial(copy, Record(copy.blocks.bits, identity, self._url))
         self._overwrite = False
         if self._cache is not None:
             self._cache.copy_into(copy, self._url, identity)
@@ -329,7 +304,7 @@ class FileDestination:
         """Go on with *copy* when it is of the resource that has *identity*; raise when it is not."""
         if copy.is_agreed:  # not as it was recorded: more may be held by now
             record = Record(copy.blocks.bits, copy.identity, self._url)
-            self._found = _Partial(copy, record)
+            self._found = Partial(copy, record)
         same = record.url == self._url
         start = decide(
             copy.path, inspect(copy.path), record, identity, other_url=self._other_url, same_url=same
@@ -356,7 +331,7 @@ class FileDestination:
 
     def _fill_emptied(self, copy: LocalCopy, identity: Identity) -> Opened:
         _check_room(copy, identity)
-        self._found = _Partial(copy, Record(copy.blocks.bits, identity, self._url))
+        self._found = Partial(copy, Record(copy.blocks.bits, identity, self._url))
         return Opened(copy)
 
 
