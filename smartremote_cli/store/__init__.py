@@ -9,11 +9,19 @@ data_file    *data file*: written and read by any number of threads
 creation     record first, then data file
 record_keeper  *draft*: the blocks held at one moment, to be recorded; *checkpoint*: make a draft durable
 copies       *copy*: where the blocks of one resource are kept: `local_copy`, `memory_copy`, `existing_file`
+stamp        *stamp*: the extended attribute of a file that we finished; void once the file was touched
+evidence     what speaks against a file without record (*control file*, hole, zeros), and the places to compare
+controls     control files of other downloaders -> the stretches that they claim; pure
+claimed_file *claimed*: the blocks of another program's leftover that may be believed once samples agree
+adoption     another program's leftover becomes a download of ours
+comparisons  which held blocks to compare before they are trusted
+found        what a named file was found to be
 destinations *destination*: what says what to ask first, and opens its copy with the first answer:
              memory and the cache here, a named file in `file_destination`
 cache        *entry*: the shared copy of one URL in the cache folder
 
-A *mark* is the extended attribute of an unfinished file. *Settle*: take the resource's identity as that of the blocks.
+*Agreed*: the held blocks are known to be the resource's; until then the record keeps its URL and validators. A *mark*
+is the extended attribute of an unfinished file. *Settle*: take the resource's identity as that of the blocks.
 *Durable* is what a power cut leaves. The order on disk: the record exists before the data file and goes last; the
 mark goes just before it; a block is recorded after its bytes were synced.
 """

@@ -15,7 +15,7 @@ from itertools import chain
 from ..core.blocks import BLOCK
 from ..core.ranges import ByteRange
 from ..core.text import printable
-from ..errors import ForeignFileError
+from ..errors import DamagedError, ForeignFileError
 from .files import holes, is_marked
 from .leftovers import record_path
 from .part import PREFIX
@@ -108,6 +108,17 @@ def unfinished(path: str, why: str, url: str, new: str | None = None) -> Foreign
     """Return the error for a file that another program, or we, have left unfinished, with what goes on with it."""
     words = ["smartremote", "adopt", path, "--url", url] + ([] if new is None else ["-o", new])
     return ForeignFileError(path, why, hint=f"go on with: {shlex.join(words)}")
+
+
+def another_programs(path: str, url: str) -> DamagedError:
+    """Return the error for a `.part` that is another program's download: it is never overwritten."""
+    part = record_path(path)
+    words = shlex.join(["smartremote", "adopt", part, "--url", url, "-o", path])
+    return DamagedError(
+        part,
+        "no part record of smartremote; another program may be downloading here",
+        hint=f"go on with: {words}",
+    )
 
 
 def places(size: int, zeros: list[ByteRange]) -> tuple[ByteRange, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 
 from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
@@ -24,11 +23,11 @@ from .comparisons import count_text, samples_of, unverified_samples
 from .copies import Copy, Head, Opened
 from .data_file import check_room_beside
 from .destinations import FIRST_REQUEST_BYTES, first_of_held, first_of_nothing, meet_again
-from .evidence import against, is_foreign, is_foreign_part, unfinished
+from .evidence import against, another_programs, is_foreign, is_foreign_part, unfinished
 from .existing_file import ExistingFile
 from .files import fitting_name
 from .found import Emptied, Existing, Finished, Nothing, Partial
-from .leftovers import inspect, load_record, record_path
+from .leftovers import inspect, load_record
 from .local_copy import LocalCopy
 from .part import Record
 from .resume import Start, decide
@@ -191,7 +190,7 @@ class FileDestination:
             record = load_record(path)
         except DamagedError as error:
             if is_foreign_part(path):
-                raise _another_programs(path, self._url) from error
+                raise another_programs(path, self._url) from error
             if self._overwrite:
                 return Nothing()
             error.hint = "--overwrite drops what is held and starts over"
@@ -346,14 +345,3 @@ def _record_of(stamp: Stamp) -> Record:
     if blocks.size:
         blocks.hold(ByteRange(0, blocks.size))
     return Record(blocks.bits, stamp.identity)
-
-
-def _another_programs(path: str, url: str) -> DamagedError:
-    """Return the error for a `.part` that is another program's download: it is never overwritten."""
-    part = record_path(path)
-    words = shlex.join(["smartremote", "adopt", part, "--url", url, "-o", path])
-    return DamagedError(
-        part,
-        "no part record of smartremote; another program may be downloading here",
-        hint=f"go on with: {words}",
-    )

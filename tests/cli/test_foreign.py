@@ -11,6 +11,7 @@ import pytest
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.store.files import MARK, is_marked
 from smartremote_cli.store.stamp import STAMP, stamp_of
+from tests.support import faults
 from tests.support.leftovers import interrupt, leave_partial, version_one
 from tests.support.server import Patched, Patterned, Resource, Server, pattern
 from tests.support.tool import Tool
@@ -138,6 +139,19 @@ def test_a_beginning_is_named_and_left_alone(tool: Tool) -> None:
         assert ran.complaint == "f.bin: the first 5.00 of 8.01 MiB are here"
         assert ran.err.splitlines()[1] == f"  go on with: smartremote adopt f.bin --url {server.url()}"
     assert untouched(path, before, DATA[: 5 * MIB + 99])
+    assert tool.files == ["f.bin"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("size", [3 * MIB, SIZE])
+def test_a_server_without_ranges_is_compared_as_its_stream_comes(tool: Tool, size: int, same: bool) -> None:
+    path = tool.write("f.bin", pattern(SIZE, seed=0 if same else 6)[:size])
+    before = path.stat()
+    with Server(DATA) as server:
+        server.faults.append(faults.ignore_range())
+        ran = tool("get", server.url(), "-o", "f.bin")
+    assert ran.code == (0 if same and size == SIZE else 5), ran.err
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
     assert tool.files == ["f.bin"]
 
 
