@@ -37,6 +37,13 @@ class Notice(NamedTuple):
     warning: bool = False
 
 
+class Checked(NamedTuple):
+    """A file that was there is the resource, as far as *how* tells: digest, samples or none. *text* is for people."""
+
+    how: str
+    text: str
+
+
 class Snapshot(NamedTuple):
     """The state of a transfer at one instant. It is not an event: displays ask for it when they draw."""
 
@@ -46,7 +53,7 @@ class Snapshot(NamedTuple):
     cells: tuple[float, ...] = ()
 
 
-Event = Started | Retrying | Notice
+Event = Started | Retrying | Notice | Checked
 Listener = Callable[[Event], None]
 
 

@@ -4,7 +4,7 @@ It may import everything else. The group imports a command when it is used, and 
 itself: `--help`, `status` and the completion of a word never load the engine. Modules that only errors need are
 imported where the error is handled.
 
-- get, cat, zip_ls, status, complete, completion: the commands.
+- get, cat, zip_ls, status, complete, adopt, completion: the commands.
 - options: the options that commands share. wiring: the objects that these options describe.
 - listing: the forms in which zip-ls prints entries. output: standard output. progress: what stderr shows meanwhile.
 - signals: Ctrl-C and its relatives. completion_scripts: the scripts of the shells.
@@ -33,6 +33,7 @@ COMMANDS = {
     "zip-ls": "List the files in a remote zip.",
     "status": "Show what has arrived and what is missing.",
     "complete": "Fetch what is missing of a partial file.",
+    "adopt": "Go on with what another program has left unfinished.",
     "completion": "Print the completion script of a shell.",
 }
 PIPE_CLOSED = 141  # the exit code of a process that SIGPIPE ended

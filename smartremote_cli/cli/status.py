@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 
 import click
@@ -12,13 +13,15 @@ from ..core.blocks import BLOCK, blocks_in
 from ..core.sizes import size_text
 from ..core.text import printable
 from ..core.urls import redact
-from ..errors import LocalError, SmartRemoteError
+from ..errors import DamagedError, LocalError, SmartRemoteError
+from ..store.evidence import SAMPLE_BYTES, against, is_foreign, is_foreign_part
 from ..store.leftovers import inspect, load_record, survey
 from ..store.part import Record
+from ..store.stamp import stamp_of
 from .completion import unfinished_files
 from .output import write_line
 
-COMPLETE, PARTIAL = "complete", "partial"
+COMPLETE, PARTIAL, FOREIGN = "complete", "partial", "foreign"
 
 
 @click.command()
@@ -70,13 +73,24 @@ def _is_data(path: str) -> bool:
 
 def _facts(path: str) -> dict[str, object]:
     found = inspect(path)
-    record = load_record(path)
+    try:
+        record = load_record(path)
+    except DamagedError as error:
+        if is_foreign_part(path):
+            if found is None and is_foreign_part(path, SAMPLE_BYTES):
+                return _row(f"{path}.part", FOREIGN, None, None, None, None, None)
+            part, file = shlex.quote(f"{path}.part"), shlex.quote(path)
+            error.hint = f"if another program began it: smartremote adopt {part} --url URL -o {file}"
+        raise
     if record is not None:
         return _of_record(path, record)
     if found is None:
         raise LocalError(path, "there is no such file, and no part record")
-    if found.marked:
+    stamped = stamp_of(path) is not None
+    if found.marked and not stamped:
         return _row(path, PARTIAL, None, None, None, None, None)
+    if not stamped and is_foreign(path):
+        return _row(path, FOREIGN, None, None, None, None, None)
     count = blocks_in(found.size)
     return _row(path, COMPLETE, found.size, count, count, found.size, [])
 
@@ -125,6 +139,9 @@ def _sentence(facts: dict[str, object], verbose: bool) -> str:
     if facts["state"] == COMPLETE:
         assert isinstance(size, int)
         return f"{name}: complete, {size_text(size)}"
+    if facts["state"] == FOREIGN:
+        why = against(str(path)) or "what another program, or a lost record, has left unfinished"
+        return f"{name}: foreign: {why}\n  go on with: smartremote adopt {shlex.quote(name)} --url URL"
     if not isinstance(present, int):
         return f"{name}: partial, its part record is missing"
     if not isinstance(size, int) or not isinstance(missing, list):

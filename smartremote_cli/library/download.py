@@ -10,8 +10,9 @@ import shlex
 import stat
 
 from ..errors import LocalError, RemoteChangedError, RemoteNotFoundError, RemotePermissionError
-from ..events import Listener, ignore
+from ..events import Checked, Listener, ignore
 from ..store.cache import Cache
+from ..store.existing_file import ExistingFile
 from ..store.file_destination import FileDestination
 from ..store.files import folder_of
 from ..store.leftovers import inspect, record_path
@@ -54,6 +55,7 @@ class Download:
         if limiter is not None:
             options = options._replace(limiter=limiter)
         self.remote = remote
+        self._listener = listener
         self._session = Session(remote, destination, options, listener)
 
     @property
@@ -72,10 +74,26 @@ class Download:
                 error.hint = f"run: smartremote complete {shlex.quote(destination.path or '')} --url NEW"
             raise
         except RemoteChangedError as error:
-            error.hint = error.hint or "--on-change restart drops what is held and starts over"
+            error.hint = error.hint or self._after_change()
             raise
         assert destination.path is not None  # the first answer named it
+        self._tell_how_checked()
         return destination.path
+
+    def _after_change(self) -> str:
+        """Say what to do about another version: first what loses nothing."""
+        return "the new version under another name: -o NEW; --on-change restart drops what is held"
+
+    def _tell_how_checked(self) -> None:
+        """Say by what a file that was there already is taken for the resource. A sample is never called proof."""
+        copy, expected = self._session.destination.copy, self._session.expected()
+        if not isinstance(copy, ExistingFile):
+            return
+        if expected:
+            self._listener(Checked("digest", f"{expected[0].algorithm} as expected"))
+        elif copy.places:
+            places = "1 place" if copy.places == 1 else f"{copy.places} places"
+            self._listener(Checked("samples", f"{places} compared"))
 
     def stop(self) -> None:
         """End the transfer with a last checkpoint, and close the file."""

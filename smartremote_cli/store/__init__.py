@@ -11,6 +11,13 @@ creation     record first, then data file
 record_keeper  *draft*: the blocks held at one moment, to be recorded; *checkpoint*: make a draft durable
 copies       *copy*: where the blocks of one resource are kept: `local_copy`, `cached_copy`, `memory_copy`,
              `existing_file`
+stamp        *stamp*: the extended attribute of a file that we finished; void once the file was touched
+evidence     what speaks against a file without record (*control file*, hole, zeros), and the places to compare
+controls     control files of other downloaders -> the stretches that they claim; pure
+claimed_file *claimed*: the blocks of another program's leftover that may be believed once samples agree
+adoption     another program's leftover becomes a download of ours
+comparisons  which held blocks to compare before they are trusted
+found        what a named file was found to be
 destinations *destination*: what says what to ask first, and opens its copy with the first answer:
              memory here, the cache in `cache_destination`, a named file in `file_destination`
 cache        *entry*: the shared copy of one URL, for those who ask in one way, in the cache folder
@@ -19,7 +26,8 @@ cached_copy  the copy in an entry, which goes on in memory (*spills*) where the 
 budget       *books*, *grants*: room is granted before bytes are written, so that the limit holds at every moment
 cache_trim   what lies in the folder, and what may go
 
-A *mark* is the extended attribute of an unfinished file. *Settle*: take the resource's identity as that of the blocks.
+*Agreed*: the held blocks are known to be the resource's; until then the record keeps its URL and validators. A *mark*
+is the extended attribute of an unfinished file. *Settle*: take the resource's identity as that of the blocks.
 *Durable* is what a power cut leaves. The order on disk: the record exists before the data file and goes last; the
 mark goes just before it; a block is recorded after its bytes were synced.
 """

@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from ..errors import BusyError, LocalError
 from ..protocol.identity import Identity
 from .data_file import DataFile
-from .files import MAX_NAME, folder_of, is_at, is_marked, local, mark, open_locked, replace, sync_folder
+from .files import folder_of, is_at, is_marked, local, mark, max_name, open_locked, replace, sync_folder
 from .leftovers import record_path
 from .part import Record, encode
 from .sums import Sums
@@ -111,5 +111,7 @@ def _locked_if_there(path: str) -> Iterator[os.stat_result | None]:
 
 
 def _check_name(path: str) -> None:
-    if len(os.fsencode(os.path.basename(record_path(path)))) > MAX_NAME:
-        raise LocalError(path, "the name is too long for a part record beside it (250 bytes)")
+    most = max_name(folder_of(path))
+    if len(os.fsencode(os.path.basename(record_path(path)))) > most:
+        why = f"the name is too long for a part record beside it ({most - len('.part')} bytes)"
+        raise LocalError(path, why)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from ..core.ranges import ByteRange
 from ..errors import ClosedError, LocalError
-from .files import folder_of, is_at, local
+from .files import folder_of, is_at, local, sync_file
 
 # Bytes that one pread is asked for. Linux returns 0x7ffff000 at most (read(2)): half of that is safe.
 _MAX_PREAD_BYTES = 1 << 30
@@ -125,7 +125,7 @@ class DataFile:
             raise LocalError(self._path, f"an earlier sync failed: {self._sync_failure}")
         with self.using() as descriptor:
             try:
-                os.fsync(descriptor) if names else os.fdatasync(descriptor)
+                sync_file(descriptor, names=names)
             except OSError as error:
                 if error.errno in _CANNOT_SYNC:
                     return
@@ -160,6 +160,8 @@ class DataFile:
                 free = os.fstatvfs(descriptor)
             except OSError:  # the file system cannot tell: try
                 return
+            if not free.f_blocks:  # nor can one that says it has no blocks at all
+                return
             allocated = os.fstat(descriptor).st_blocks * 512  # bytes: the unit of st_blocks (stat(3type))
         room = free.f_bavail * free.f_frsize
         if missing > room + max(allocated - held, 0):
@@ -169,9 +171,11 @@ class DataFile:
 
 def check_room_beside(path: str, missing: int) -> None:
     """Raise `LocalError` when there is visibly no room for *missing* bytes beside *path*."""
-    with contextlib.suppress(FileNotFoundError, PermissionError):
+    try:
         free = os.statvfs(folder_of(path))
-        room = free.f_bavail * free.f_frsize
-        if missing > room:
-            why = f"the disk has {room} bytes free, and {missing} are missing"
-            raise LocalError(path, why, hint="make room and run the same command again")
+    except OSError:  # the file system cannot tell, or creating the file will say what is wrong: try
+        return
+    room = free.f_bavail * free.f_frsize
+    if free.f_blocks and missing > room:
+        why = f"the disk has {room} bytes free, and {missing} are missing"
+        raise LocalError(path, why, hint="make room and run the same command again")

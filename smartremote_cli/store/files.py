@@ -16,12 +16,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from ..core.file_names import shortened
 from ..core.ranges import ByteRange
 from ..errors import BusyError, LocalError
 from ..threads import start
 
 MARK = "user.smartremote.partial"
 MAX_NAME = 255  # bytes of a file's name: NAME_MAX of Linux and of the file systems in use
+
+LONGEST_BESIDE = ".part.sums"  # the longest ending of what is kept beside a file
 
 _CLOEXEC = os.O_CLOEXEC
 
@@ -46,6 +49,13 @@ _NOT_ABOUT_LINKS = (
     errno.EROFS,
 )
 
+# What a person can do about an error of the system.
+_HINTS = {
+    errno.ENOSPC: "make room and run the same command again",
+    errno.EDQUOT: "make room and run the same command again",
+    errno.EFBIG: "this file system, or a limit of yours, allows no file of that size: choose another folder",
+}
+
 
 @contextlib.contextmanager
 def local(path: str) -> Iterator[None]:
@@ -55,8 +65,7 @@ def local(path: str) -> Iterator[None]:
     except (LocalError, BusyError):
         raise
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "make room and run the same command again" if full else None
+        hint = _HINTS.get(error.errno or 0)
         raise LocalError(path, os.strerror(error.errno) if error.errno else str(error), hint=hint) from error
 
 
@@ -184,7 +193,7 @@ def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:
                 while view:
                     view = view[os.write(descriptor, view) :]
                 if sync:
-                    os.fsync(descriptor)
+                    sync_file(descriptor)
             finally:
                 os.close(descriptor)
             if new:
@@ -226,9 +235,41 @@ def scratch_of(path: str) -> str:
     """Return the temporary name that `replace` uses: always the same, so that the next run removes a crash's."""
     folder, name = os.path.split(path)
     scratch = f"{name}.tmp"
-    if len(os.fsencode(scratch)) > MAX_NAME:
+    if len(os.fsencode(scratch)) > max_name(folder or os.curdir):
         scratch = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.tmp"
     return os.path.join(folder, scratch)
+
+
+def max_name(folder: str) -> int:
+    """Return how many bytes a name in *folder* may have: 143 on eCryptfs, 255 almost anywhere else."""
+    try:
+        return min(MAX_NAME, os.pathconf(folder, "PC_NAME_MAX"))
+    except (OSError, ValueError, AttributeError):  # the folder is missing, or the system has no such limit
+        return MAX_NAME
+
+
+def fitting_name(name: str, folder: str) -> str:
+    """Return *name*, shortened with its ending kept where *folder* takes no such name with a record beside it."""
+    return shortened(name, max_name(folder) - len(LONGEST_BESIDE))
+
+
+def sync_file(descriptor: int, *, names: bool = True) -> None:
+    """Make what was written to the open file durable; with *names* also what the file system keeps of it.
+
+    On macOS fsync leaves bytes in the drive's cache, and F_FULLFSYNC does not (fsync(2)); there is no fdatasync.
+    """
+    full: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        try:
+            fcntl.fcntl(descriptor, full)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOTTY):  # not every file system has it
+                raise
+    if names or not hasattr(os, "fdatasync"):
+        os.fsync(descriptor)
+    else:
+        os.fdatasync(descriptor)
 
 
 def sync_folder(folder: str, sync: bool = True) -> None:

@@ -62,7 +62,7 @@ def read_record(name: str, most: int) -> bytes | None:
                 raise LocalError(name, "is not a regular file")
             if found.st_size > most:
                 raise DamagedError(name, f"{found.st_size} bytes are no part record")
-            return file.read(most)
+            return file.read(found.st_size)  # read() allocates all that it is asked for
 
 
 def survey(path: str, record: Record) -> BlockMap:

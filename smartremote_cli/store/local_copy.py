@@ -23,6 +23,7 @@ from .files import is_alone, local, mark, open_locked
 from .leftovers import blocks_in_file, record_path
 from .part import Record
 from .record_keeper import RecordKeeper
+from .stamp import unstamp
 
 # Tell the user before reading more than this many bytes again. By judgement: a disk that reads 200 MB/s is silent
 # for five seconds then.
@@ -100,6 +101,8 @@ class LocalCopy:
                 identity = record.identity or Identity(None)
                 file = DataFile(descriptor, path)
                 copy = cls(path, url, identity, blocks, file, sync=sync, shared=shared)
+                if not shared:
+                    copy._keeper.keep_facts(record)
                 copy._verify_blocks(record, tell)
             except BaseException:
                 os.close(descriptor)
@@ -113,6 +116,18 @@ class LocalCopy:
     @url.setter
     def url(self, url: str) -> None:
         self._keeper.url = url
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether the blocks are known to be the resource's. Until then the record says what it said."""
+        return self._keeper.is_agreed
+
+    def agree(self) -> None:
+        """The blocks are the resource's: let the record say so, and cut what the file has too much."""
+        self._keeper.agree()
+        size = self.identity.size
+        if size is not None and os.fstat(self.descriptor).st_size > size:
+            self._file.resize(size)
 
     @property
     def record(self) -> str:
@@ -148,7 +163,8 @@ class LocalCopy:
         left = self._file.cut_to
         if left is not None:
             self.blocks.forget(ByteRange(left // BLOCK * BLOCK, MAX_SIZE))
-        self._file.resize(identity.size)
+        if self._keeper.allows(identity.size) or os.fstat(self.descriptor).st_size <= identity.size:
+            self._file.resize(identity.size)  # else it is cut once the blocks are known to be the resource's
 
     def write(self, offset: int, data: memoryview) -> None:
         """Write all of *data* at *offset*; `LocalError` when the disk is full, or the file was cut meanwhile."""
@@ -174,6 +190,8 @@ class LocalCopy:
 
     def checkpoint(self, draft: RecordDraft) -> None:
         """Make *draft* survive a crash: sync the data, then replace the record."""
+        if draft.compared and not self.is_agreed:
+            self.agree()
         self._keeper.checkpoint(draft)
 
     def reset(self, draft: RecordDraft) -> None:
@@ -197,6 +215,8 @@ class LocalCopy:
 
         Raises `LocalError`, and leaves all as it is, when the file at `path` is not the one that was filled.
         """
+        if not self.is_agreed:
+            self.agree()
         self._keeper.finish(self.blocks.bits, self.identity, keep)
 
     def reopen_record(self) -> None:
@@ -228,6 +248,7 @@ class LocalCopy:
         """
         descriptor, blocks, keeper = self.descriptor, self.blocks, self._keeper
         known = record.stamp == os.fstat(descriptor).st_ctime_ns or (self.shared and not is_alone(descriptor))
+        unstamp(descriptor)
         mark(descriptor)
         if blocks.held and not known:
             if blocks.bytes_held > _SILENT_CHECK_BYTES:

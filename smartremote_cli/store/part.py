@@ -32,7 +32,7 @@ MAX_RECORD = 640 * 1024 * 1024
 
 _HEAD = struct.Struct("<4sBI")
 _CRC = struct.Struct("<I")
-_PREFIX = b"\x80\x80\x08"  # zig-zag varint of 65536
+PREFIX = b"\x80\x80\x08"  # zig-zag varint of 65536
 
 _NOT_A_RECORD = "not a part record of smartremote, or damaged"
 
@@ -54,7 +54,7 @@ def encode(record: Record) -> bytes:
     """Return the record's bytes, trailer included when the identity is known."""
     bits = record.bits.copy()
     bits.run_optimize()
-    body = _PREFIX + bits.serialize()
+    body = PREFIX + bits.serialize()
     if record.identity is None:
         return body
     facts = {

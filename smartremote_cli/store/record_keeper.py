@@ -16,7 +16,7 @@ from functools import partial
 
 from pyroaring import BitMap
 
-from ..core.blocks import MAX_SIZE
+from ..core.blocks import MAX_SIZE, blocks_in
 from ..errors import BusyError, DamagedError
 from ..protocol.identity import Identity, Match
 from .cache_names import clear_data, is_given_up
@@ -39,6 +39,7 @@ from .files import (
 )
 from .leftovers import load_record, record_path
 from .part import Record, encode
+from .stamp import stamp, unstamp
 from .sums import Sums
 
 log = logging.getLogger("smartremote")
@@ -66,11 +67,32 @@ class RecordKeeper:
         self._has_record = True
         self._saved = 0  # the number of the newest draft that the record knows
         self._mine = bits  # what this process had recorded
+        self._recorded: Record | None = None  # whose facts the record keeps until blocks were compared
 
     def note_written(self, offset: int, data: memoryview) -> None:
         """Sum up *data*, which was written at *offset*."""
         if self._has_record or self._shared:  # an entry that was replaced is read on
             self.sums.note_written(offset, data)
+
+    def keep_facts(self, record: Record) -> None:
+        """Let the record say what *record* says of URL and validators until the blocks were compared, or `agree`.
+
+        A mistaken URL must not get into a record that it does not belong to.
+        """
+        self._recorded = record
+
+    def agree(self) -> None:
+        """The blocks are the resource's: from now on the record names its URL and its validators."""
+        self._recorded = None
+
+    @property
+    def is_agreed(self) -> bool:
+        return self._recorded is None
+
+    def allows(self, size: int) -> bool:
+        """Return whether the file may be cut to *size* bytes: the record says so, or the blocks were compared."""
+        kept = self._recorded
+        return kept is None or (kept.identity is not None and kept.identity.size == size)
 
     def checkpoint(self, draft: RecordDraft) -> None:
         """Make *draft* survive a crash. One that is older than what the record says already is passed over.
@@ -83,6 +105,9 @@ class RecordKeeper:
                 return
             if draft.compared:
                 self.unverified = BitMap()
+                self.agree()
+            elif not self.is_agreed and draft.bits == self._mine:
+                return  # nothing is agreed, and nothing is new
             self._flush()
             self.file.check_length()
             if not self._shared:
@@ -95,7 +120,11 @@ class RecordKeeper:
                     log.info("%s: the cached copy was replaced by another process", self._path)
                     return
                 self.sums.put(fresh)
-                self.write(bits, draft.identity, descriptor)
+                kept = self._recorded
+                if kept is None:
+                    self.write(bits, draft.identity, descriptor)
+                else:
+                    self.write(bits, kept.identity, descriptor, kept.url)
             self._saved, self._mine = draft.number, draft.bits
 
     def reset(self, draft: RecordDraft) -> None:
@@ -147,6 +176,10 @@ class RecordKeeper:
                 return
             interruptibly(partial(self._flush, names=True))
             self.file.check_whole(identity.size)
+            if (
+                keep is None
+            ):  # before the mark goes: what has neither mark nor stamp is compared, at the least
+                stamp(descriptor, self.url, identity, self._digest_of_sums(descriptor, bits, identity))
             unmark(descriptor)
             self._flush(names=True)
             record = record_path(self._path)
@@ -167,6 +200,7 @@ class RecordKeeper:
             if not self._has_record:
                 # The record comes before the mark, and once more after it: marking changes the time that it notes.
                 self.write(bits, identity, descriptor)
+                unstamp(descriptor)
                 mark(descriptor)
                 self.write(bits, identity, descriptor)
                 self._has_record, self._mine = True, bits
@@ -176,8 +210,8 @@ class RecordKeeper:
 
         Where locks do nothing, another process may be replacing that of a shared copy: then its record is as good.
         """
-        stamp = None if self.unverified else os.fstat(descriptor).st_ctime_ns
-        record = Record(bits, identity, url or self.url, stamp)
+        unchanged_since = None if self.unverified else os.fstat(descriptor).st_ctime_ns
+        record = Record(bits, identity, url or self.url, unchanged_since)
         try:
             replace(record_path(self._path), encode(record), sync=self._sync and not self._shared)
         except BusyError:
@@ -203,6 +237,13 @@ class RecordKeeper:
     def _exclusively(self) -> contextlib.AbstractContextManager[None]:
         """Hold other processes off what they share with this one: the last lock to be taken."""
         return folder_lock(self._folder) if self._shared else contextlib.nullcontext()
+
+    def _digest_of_sums(self, descriptor: int, bits: BitMap, identity: Identity) -> str | None:
+        """Return the digest over the sums of all blocks; None where some cannot be had."""
+        if identity.size is None:
+            return None
+        self.sums.save(descriptor, identity.size, bits, bits - self._mine)
+        return self.sums.digest(blocks_in(identity.size))
 
     def _flush(self, *, names: bool = False) -> None:
         if self._sync:

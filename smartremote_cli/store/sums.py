@@ -22,7 +22,7 @@ from pyroaring import BitMap
 
 from ..core.blocks import BLOCK, BlockMap
 from ..core.ranges import ByteRange
-from .files import MAX_NAME
+from .files import max_name
 
 # Bytes of one sum: the lower half of XXH3, which takes 1.3 µs a block where zlib's CRC-32 takes 13 (measured).
 _SUM_BYTES = 4
@@ -30,6 +30,9 @@ _SUM_MASK = 0xFFFFFFFF
 
 # Bytes of data that are checked with one read. By judgement: 1 MiB makes a system call cheap beside its XXH3.
 _CHECKED_BYTES = 16 * BLOCK
+
+# Sums that are digested with one read: 256 KiB of them speak of 4 GiB.
+_DIGESTED_SUMS = 65_536
 
 log = logging.getLogger("smartremote")
 
@@ -135,6 +138,25 @@ class Sums:
                             wrong.add(block)
         return wrong, unknown
 
+    def digest(self, count: int) -> str | None:
+        """Return the SHA-256 of the sums of *count* blocks as they are saved; None where one is not known."""
+        sums = self._open(os.O_RDONLY)
+        if sums is None:
+            return None
+        hasher = hashlib.sha256()
+        try:
+            for first in range(0, count, _DIGESTED_SUMS):
+                length = min(_DIGESTED_SUMS, count - first) * _SUM_BYTES
+                data = os.pread(sums, length, first * _SUM_BYTES)
+                if len(data) < length or 0 in memoryview(data).cast("I"):
+                    return None
+                hasher.update(data)
+        except OSError:
+            return None
+        finally:
+            os.close(sums)
+        return hasher.hexdigest()
+
     def after_fork_in_child(self) -> None:
         """Go on in a child process, where a thread that held the lock does not exist."""
         self._lock = threading.Lock()
@@ -172,7 +194,7 @@ def sums_path(path: str) -> str:
     """Return the path of the sums of the data file *path*."""
     folder, name = os.path.split(path)
     sums = f"{name}.part.sums"
-    if len(os.fsencode(sums)) > MAX_NAME:
+    if len(os.fsencode(sums)) > max_name(folder or os.curdir):
         sums = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.sums"
     return os.path.join(folder, sums)
 

@@ -253,7 +253,7 @@ def test_every_json_object_has_every_field_and_unknown_is_null() -> None:
         ["progress", 3000, 4000, 1000, 1.0, 2],
         ["error", 3000, 4000, 1000, 1.0, 2, 3, "disk.iso: no answer"],
         ["error", 3000, 4000, 1000, 1.0, 2, 130, "KeyboardInterrupt"],
-        ["done", 4000, 4000, 1000, 0.0, 0],
+        ["done", 4000, 4000, 1000, 0.0, 0, "none"],
     ]
 
 

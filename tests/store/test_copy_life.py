@@ -22,6 +22,7 @@ from smartremote_cli.store.files import MARK, is_marked, scratch_of
 from smartremote_cli.store.leftovers import load_record, survey
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.store.part import Record
+from smartremote_cli.store.stamp import STAMP
 from tests.store.on_disk import CONTENT, IDENTITY, SIZE, URL, again, begin, bring, part_of, partial, save
 from tests.support import power
 from tests.support.tool import names
@@ -132,6 +133,7 @@ def test_a_record_of_nothing_is_made_before_the_data_file_and_goes_after_everyth
         ("rename", "file.bin.part"),
         ("folder", ""),
         ("sync", ""),
+        ("attribute", STAMP),
         ("attribute", MARK),
         ("sync", ""),
         ("unlink", "file.bin.part.sums"),

@@ -25,6 +25,7 @@ from smartremote_cli.store.cache import Cache
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.store.local_copy import LocalCopy
 from smartremote_cli.store.part import Record, decode, encode
+from smartremote_cli.store.stamp import STAMP
 from tests.support import faults, power
 from tests.support.server import Resource, Server, pattern
 from tests.support.tool import Tool
@@ -339,6 +340,7 @@ def check(state: power.State, was: bytes | None) -> None:
     data, record = state.files.get("file.bin"), state.files.get("file.bin.part")
     if record is None:
         assert data is None or is_whole(data, was) or files.MARK in data.marks, state
+        assert data is None or is_whole(data, was) or STAMP not in data.marks, state
         held, etag = set(range(4)) if data is not None else set(), None
     else:
         held, etag = trusted(state, data, decode(bytes(record.data), "file.bin.part"))

@@ -113,7 +113,8 @@ def test_a_complete_file_is_compared_and_compared_again_after_a_failure(path: Pa
     for _ in range(2):
         found = opened(destination)
         assert not found.copy.is_durable
-        assert found.samples == (ByteRange(0, BLOCK), ByteRange(40 * BLOCK, SIZE))
+        assert {ByteRange(0, 4096), ByteRange(40 * BLOCK, SIZE)} < set(found.samples)
+        assert len({sample.start // BLOCK for sample in found.samples}) == 18
         assert found.mismatch is not None and isinstance(found.mismatch("why"), ForeignFileError)
         assert destination.first(0, None) == (START, {})
     with pytest.raises(RemoteChangedError):

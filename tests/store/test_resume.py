@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap
 
+from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.errors import ForeignFileError, RemoteChangedError
 from smartremote_cli.protocol.identity import Identity, Match, changed
 from smartremote_cli.store.part import Record
@@ -21,6 +22,7 @@ SOME = BitMap([0, 2])
 
 WHOLE = OnDisk(SIZE, marked=False)
 SHORT = OnDisk(SIZE - 1, marked=False)
+LONG = OnDisk(SIZE + 1, marked=False)
 MARKED = OnDisk(SIZE, marked=True)
 
 
@@ -29,6 +31,9 @@ MARKED = OnDisk(SIZE, marked=True)
     [
         (None, None, Start.FRESH),
         (WHOLE, None, Start.COMPARE),
+        (MARKED, None, Start.COMPARE),  # Go's SmartRemote finished it
+        (SHORT, None, Start.COMPARE_PREFIX),
+        (OnDisk(BLOCK, marked=True), None, Start.COMPARE_PREFIX),
         (MARKED, Record(SOME, REMOTE), Start.RESUME),
         (WHOLE, Record(SOME, REMOTE), Start.RESUME),  # a file system without marks
         (SHORT, Record(SOME, REMOTE), Start.RESUME),  # the map loses what does not fit, the run goes on
@@ -52,11 +57,10 @@ def test_what_is_here_decides_how_to_start(
 @pytest.mark.parametrize(
     ("on_disk", "remote", "why"),
     [
-        (SHORT, REMOTE, "a file of 299999 bytes exists, where the resource has 300000 bytes"),
+        (LONG, REMOTE, "a file of 300001 bytes exists, where the resource has 300000 bytes"),
         (OnDisk(0, marked=False), REMOTE, "a file of 0 bytes exists"),
         (WHOLE, Identity(None), "an unknown number of bytes"),
-        (MARKED, REMOTE, "an unfinished download whose part record is missing"),
-        (OnDisk(7, marked=True), REMOTE, "an unfinished download whose part record is missing"),
+        (OnDisk(7, marked=True), REMOTE, "a file of 7 bytes exists"),
     ],
 )
 def test_a_file_without_a_record_is_foreign_unless_it_may_be_complete(

@@ -9,7 +9,7 @@ import json
 
 from ...core.sizes import duration_text, size_text, speed_text
 from ...core.text import printable
-from ...events import Event, Notice, Retrying, Snapshot, Started
+from ...events import Checked, Event, Notice, Retrying, Snapshot, Started
 from .lines import Figures, Pace, amounts, retry_text
 
 
@@ -28,6 +28,7 @@ class Renderer:
         self._begun = now
         self._started: Started | None = None
         self._held_before: int | None = None
+        self._checked: Checked | None = None
         self._pace = Pace(now, 0)
 
     def event(self, event: Event, snapshot: Snapshot, now: float) -> str:
@@ -41,6 +42,9 @@ class Renderer:
                 return self._retrying(event, now)
             case Notice(text=text, detail=detail):
                 return f"smartremote: {printable(text)}\n" if self._verbose or not detail else ""
+            case Checked():
+                self._checked = event
+                return ""
 
     def tick(self, snapshot: Snapshot, now: float) -> str:
         return ""
@@ -76,7 +80,7 @@ class Renderer:
     def _summary(self, snapshot: Snapshot, now: float) -> str:
         gained, all_in_all = self._gained(snapshot), size_text(snapshot.bytes_present)
         if not self._started or not gained:
-            return f"complete, {all_in_all}"
+            return f"complete, {all_in_all}" + (f" ({self._checked.text})" if self._checked else "")
         took, speed = duration_text(now - self._begun), speed_text(self._average(snapshot, now))
         text = f"{self._verb} {size_text(gained)} in {took} ({speed})"
         return text if gained == snapshot.bytes_present else f"{text}, {all_in_all} in all"
@@ -140,7 +144,8 @@ class JsonRenderer(Renderer):
     def done(self, snapshot: Snapshot, now: float) -> str:
         average = self._average(snapshot, now)
         present, size, connections = snapshot.bytes_present, snapshot.size, snapshot.connections
-        return self._line("done", Figures(present, size, connections, average, 0.0))
+        checked = "none" if self._checked is None else self._checked.how
+        return self._line("done", Figures(present, size, connections, average, 0.0), checked=checked)
 
     def failed(self, error: BaseException, snapshot: Snapshot, now: float) -> str:
         code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)

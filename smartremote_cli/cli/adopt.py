@@ -1,0 +1,65 @@
+"""`smartremote adopt`: go on with what another program has left unfinished."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..errors import UsageError
+from .options import display_options, fill_options, network_options
+from .wiring import limiter_of, policy_of, progress_of, transport_of
+
+
+@click.command()
+@click.argument("file", type=click.Path(readable=False), metavar="FILE")
+@click.option("--url", metavar="URL", required=True, help="Where the whole file is.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(readable=False),
+    metavar="NEW",
+    help="The name that FILE gets [default: FILE, without .part].",
+)
+@click.option("--no-fetch", is_flag=True, help="Only make the part record; `complete` goes on later.")
+@fill_options
+@network_options
+@display_options
+def adopt(file: str, url: str, output: str | None, no_fetch: bool, **options: Any) -> None:
+    """Go on with FILE, which aria2, axel, lftp, curl, wget or a browser has left unfinished.
+
+    What is here is compared with the server in samples before anything is written.
+    """
+    if output == "":
+        raise UsageError("--output", "the name is empty")
+    with transport_of(options, url) as transport:  # connects while the rest is imported
+        from ..events import Notice
+        from ..library.adopt import adopt as adopt_file
+        from ..library.adopt import target_of
+        from ..library.download import Checksum, Download, DownloadOptions, check_output
+        from ..store.existing_file import amounts
+        from ..transport.remote import Remote
+
+        wishes = DownloadOptions(
+            policy=policy_of(options),
+            checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
+            restart_on_change=options["on_change"] == "restart",
+            sync=not options["no_sync"],
+        )
+        remote = Remote(url, transport)
+        target = target_of(file, output)
+        check_output(target)
+        download: Download | None = None
+        with progress_of(options, target, lambda: download.transfer if download else None) as progress:
+            adopted = adopt_file(remote, file, output, wishes, progress)
+            here = amounts(adopted.held, adopted.size)
+            word = f"{here} are here and agree in samples" if adopted.held else "nothing of it can be kept"
+            progress(Notice(f"{target}: {word}"))
+            if no_fetch:
+                return
+            download = Download(remote, adopted.path, wishes, listener=progress, limiter=limiter_of(options))
+            try:
+                download.run()
+                progress.done()
+            finally:
+                download.stop()
