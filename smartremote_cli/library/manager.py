@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, SupportsIndex
 
 from ..errors import ClosedError
 from ..events import Event, Notice, Retrying
@@ -26,6 +28,7 @@ from .background import BackgroundFiller
 from .checksum import Checksum
 from .open_file import OpenFile
 from .options import DownloadOptions
+from .reaper import Reaper
 from .remote_file import RemoteFile
 
 if TYPE_CHECKING:
@@ -57,9 +60,9 @@ class DownloadManager:
 
     def __init__(
         self,
-        max_concurrent: int = 10,
-        max_readers_per_file: int = 3,
-        max_data_jump: int = 512 * 1024,
+        max_concurrent: SupportsIndex = 10,
+        max_readers_per_file: SupportsIndex = 3,
+        max_data_jump: SupportsIndex = 512 * 1024,
         tmp_dir: str | os.PathLike[str] | None = None,
         client: httpx.Client | None = None,
         logger: logging.Logger | None = None,
@@ -67,7 +70,7 @@ class DownloadManager:
         *,
         options: Options | None = None,
         idle_timeout: float = IDLE_SECONDS,
-        limit_rate: int | None = None,
+        limit_rate: SupportsIndex | None = None,
         offline: bool = False,
     ) -> None:
         """Prepare; nothing is asked before something is read.
@@ -81,19 +84,21 @@ class DownloadManager:
         together receive up to *limit_rate* bytes per second. With *offline* only what is held already is read, and
         no server is asked: `NotCachedError` for the rest.
         """
-        if max_concurrent < 1 or max_readers_per_file < 1 or max_data_jump < 0 or idle_timeout <= 0:
+        self._connections = operator.index(max_concurrent)
+        self._readers = min(operator.index(max_readers_per_file), self._connections)
+        self._jump = operator.index(max_data_jump)
+        if self._connections < 1 or self._readers < 1 or self._jump < 0 or idle_timeout <= 0:
             raise ValueError("connections and readers are at least 1, and a jump is not negative")
-        if limit_rate is not None and limit_rate <= 0:
+        rate = None if limit_rate is None else operator.index(limit_rate)
+        if rate is not None and rate <= 0:
             raise ValueError("a rate is more than 0 bytes per second")
-        self._connections = max_concurrent
-        self._readers = min(max_readers_per_file, max_concurrent)
-        self._jump = max_data_jump
-        self._limiter = None if limit_rate is None else Limiter(limit_rate)
+        self._limiter = None if rate is None else Limiter(rate)
         self._offline = offline
         self._folder = None if tmp_dir is None else os.fspath(tmp_dir)
         self._client = client
         self._options = options
         self._logger = logger or logging.getLogger("smartremote")
+        self._tell = partial(_tell, self._logger)  # not a method: open files do not hold on to their manager
         self._idle_download = idle_download
         self._idle_timeout = idle_timeout
         self._entries: dict[tuple[str, str | None], SharedFile] = {}
@@ -103,10 +108,10 @@ class DownloadManager:
         _managers.add(self)
 
     def _begin_process(self) -> None:
-        # Reentrant, because the garbage collector may close a forgotten RemoteFile at any moment.
         self._lock = threading.RLock()  # guards _entries, _handles and _closed; not held over disk or network
         self._transport = Transport(self._options, self._client, self._connections, self._idle_timeout)
         self._filler = BackgroundFiller(self, self._idle_timeout / _PRUNES_PER_TIMEOUT)
+        self._reaper = Reaper((self._transport, self._entries))
 
     def __enter__(self) -> Self:
         return self
@@ -117,8 +122,9 @@ class DownloadManager:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_filler") and not sys.is_finalizing():  # else its threads stand still already
-            self.close()
+        # The collector calls this anywhere, also under locks: hand the closing to a thread that holds none.
+        if hasattr(self, "_reaper") and not self._closed and not sys.is_finalizing():
+            self._reaper.hand_over(self.close)
 
     def open(self, url: str, checksum: str | None = None) -> RemoteFile:
         """Return *url* as a file whose blocks are kept in `tmp_dir` under a name of its own.
@@ -190,6 +196,7 @@ class DownloadManager:
                     entry.file.close()
         self._transport.close()
         self._filler.stop(SHUTDOWN_TIMEOUT_SECONDS)
+        self._reaper.stop(SHUTDOWN_TIMEOUT_SECONDS)
 
     def fill_step(self) -> float | None:
         """Have each open file bring a piece of what is missing; return in how many seconds to do so again."""
@@ -215,6 +222,7 @@ class DownloadManager:
         destination: Callable[[], Destination],
         options: DownloadOptions,
     ) -> RemoteFile:
+        self._reaper.start()  # here, for the collector must not start a thread
         with self._lock:
             self._check_open(remote.name)
             entry = self._entries.setdefault(key, SharedFile())
@@ -230,7 +238,7 @@ class DownloadManager:
                 if self._closed:
                     opened.close()
                 self._check_open(remote.name)
-                handle = RemoteFile(opened, lambda: self._release(key, entry))
+                handle = RemoteFile(opened, lambda: self._release(key, entry), self._hand_over)
                 self._handles.add(handle)
         except BaseException:
             self._release(key, entry)
@@ -264,16 +272,13 @@ class DownloadManager:
                     if not entry.uses and self._entries.get(key) is entry:
                         del self._entries[key]
 
+    def _hand_over(self, close: Callable[[], None]) -> None:
+        self._reaper.hand_over(close)  # in a forked process it is another one
+
     def _cache(self) -> Cache:
         if self._folder is not None:
             return Cache(self._folder, sys.maxsize)  # a folder of the caller's is the caller's to clean
         return Cache(default_folder(), parse_limit(os.environ.get("SMARTREMOTE_CACHE_SIZE")))
-
-    def _tell(self, event: Event) -> None:
-        if isinstance(event, Retrying):
-            self._logger.info("%s; again in %.1f s", event.why, event.pause)
-        elif isinstance(event, Notice):
-            self._logger.log(logging.DEBUG if event.detail else logging.WARNING, "%s", event.text)
 
     def _check_open(self, name: str) -> None:
         if self._closed:
@@ -292,6 +297,13 @@ class DownloadManager:
                 entry.file.after_fork_in_child(self._transport, self._filler.wake)
         for handle in list(self._handles):
             handle.after_fork_in_child()
+
+
+def _tell(logger: logging.Logger, event: Event) -> None:
+    if isinstance(event, Retrying):
+        logger.info("%s; again in %.1f s", event.why, event.pause)
+    elif isinstance(event, Notice):
+        logger.log(logging.DEBUG if event.detail else logging.WARNING, "%s", event.text)
 
 
 def _after_fork_in_child() -> None:

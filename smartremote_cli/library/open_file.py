@@ -98,6 +98,11 @@ class OpenFile:
         with self._reading():
             return session.ask_size()
 
+    @property
+    def known_size(self) -> int | None:
+        """The size in bytes, as far as it is known without asking."""
+        return self._session.known_size
+
     def state_size(self, size: int) -> None:
         """Take *size*, in bytes, as the resource's until an answer says so too, or raises."""
         if not 0 <= size <= MAX_SIZE:

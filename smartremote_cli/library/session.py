@@ -63,8 +63,9 @@ class Session(Transfers):
         """
         if self.options.offline:
             return self.opened_copy().identity.size
+        first = ByteRange(max(0, offset), max(0, offset) + 1)
         while self._current(offset, length) is not None:
-            identity = self.attempt(FIRST_BYTE, Transfer.open)
+            identity = self.attempt(first, Transfer.open)
             if identity is not None:
                 return None if identity.size is None else self.hand_out(self.note_size(identity.size))
         return self.size

@@ -91,7 +91,8 @@ class Transfers:
     def attempt(self, wanted: ByteRange, work: Callable[[Transfer], T]) -> T | None:
         """Return what *work* returns for the transfer under way, or for a new one that asks for *wanted* first.
 
-        None: look again. Every block is here, another thread has had the transfer replaced, or it starts over.
+        None: look again. Every block is here, another thread has had the transfer replaced or has found the end, or
+        it starts over.
         """
         transfer = self.current(wanted)
         if transfer is None:
@@ -102,6 +103,9 @@ class Transfers:
         except ClosedError:
             if self.uses(transfer):
                 raise
+        except PastEndError as error:
+            if wanted.start >= error.size:
+                raise  # else another thread had asked for what lies past the end, and *wanted* does not
         except RemoteChangedError as error:
             if not self._starts_over(transfer, error):
                 self._said = transfer
