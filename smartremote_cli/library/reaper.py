@@ -8,7 +8,7 @@ no lock and does no I/O: it only puts the closing into a queue whose `put` may i
 from __future__ import annotations
 
 import atexit
-import contextlib
+import logging
 import queue
 import threading
 import weakref
@@ -20,6 +20,8 @@ from ..threads import start
 # How long a program that ends waits for forgotten files to be closed. By judgement: as long as for the filler, enough
 # for a sync on a slow disk.
 EXIT_TIMEOUT_SECONDS = 5.0
+
+log = logging.getLogger("smartremote")
 
 _reapers: weakref.WeakSet[Reaper] = weakref.WeakSet()
 
@@ -68,8 +70,12 @@ class Reaper:
 def _serve(orders: queue.SimpleQueue[Callable[[], None] | None], kept: tuple[object, ...] = ()) -> None:
     work: Callable[[], None] | None
     while (work := orders.get()) is not None:
-        with contextlib.suppress(OSError, SmartRemoteError):  # no caller is left to hear of it
+        try:
             work()
+        except (OSError, SmartRemoteError) as error:  # no caller is left to hear of it
+            log.info("a forgotten file: %s", error)
+        except Exception:  # a defect: the next ones are closed all the same
+            log.exception("smartremote: a defect while closing a forgotten file")
         del work  # or what it closed could not be collected while this thread waits
 
 
