@@ -110,16 +110,22 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         checksum: str | None = None,
         **_: Any,
     ) -> RemoteFile:
-        """Return *path* as a file; its first read asks whether what is cached of it still holds.
+        """Return *path* as a file, which the server was asked for: `FileNotFoundError` where there is none.
 
-        *checksum* is as for `DownloadManager.open`.
+        Where *size* is stated the first read asks. *checksum* is as for `DownloadManager.open`.
         """
         if mode != "rb":
             raise NotImplementedError("smartremote only reads: mode 'rb', or 'rt'")
         file = self.manager.open(self._url(path), checksum)
         file.warns_when_forgotten = False
-        if size is not None:
-            file.set_size(operator.index(size))
+        try:
+            if size is None:
+                file.ask()
+            else:
+                file.set_size(size)
+        except BaseException:
+            file.close()
+            raise
         return file
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from ..errors import ClosedError
 from ..events import Event, Notice, Retrying
@@ -130,8 +130,8 @@ class DownloadManager:
         """Return *url* as a file whose blocks are kept in `tmp_dir` under a name of its own.
 
         *checksum* is what the whole must have, as ``sha256:HEX``: `ChecksumError` where `complete`, or reads in order
-        to the end, find another. Nothing is asked before the first read. Raises `UsageError` for what is no http
-        URL, or no checksum.
+        to the end, find another. Nothing is asked before the first read, or `RemoteFile.ask`. Raises `UsageError`
+        for what is no http URL, or no checksum.
         """
         remote = Remote(url, self._transport)
         return self._open(
@@ -315,15 +315,37 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def open(url: str, checksum: str | None = None) -> RemoteFile:
+def open(
+    url: str,
+    checksum: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    user: tuple[str, str] | str | None = None,
+    timeout: float = 30.0,
+    cache: str | os.PathLike[str] | None = None,
+    idle_download: bool = False,
+    **manager_options: Any,
+) -> RemoteFile:
     """Return *url* as a file, with a manager of its own that closes with the file.
 
-    *checksum* is as for `DownloadManager.open`. Blocks are kept in the per-user cache folder and used again. Several
+    The server is asked at once: `FileNotFoundError`, `PermissionError` and other `OSError`s of `errors` are raised
+    here, and not in whatever reads the file. *checksum* is as for `DownloadManager.open`. *headers* and *user*, a
+    pair or ``name:password``, go to the first origin only; *timeout* is in seconds. Blocks are kept in the folder
+    *cache*, by default the per-user cache folder, and used again. *manager_options* are `DownloadManager`'s. Several
     files are better opened with one `DownloadManager`, which shares connections among them.
     """
+    if "options" not in manager_options:
+        name, _, password = user.partition(":") if isinstance(user, str) else ("", "", "")
+        pair = (name, password) if isinstance(user, str) else user
+        sent = tuple((headers or {}).items())
+        manager_options["options"] = Options(headers=sent, user=pair, timeout=timeout)
+    elif headers is not None or user is not None:
+        raise ValueError("headers and user are part of options: give either")
     with contextlib.ExitStack() as stack:
-        manager = stack.enter_context(DownloadManager())
-        file = manager.open(url, checksum)
+        manager = DownloadManager(tmp_dir=cache, idle_download=idle_download, **manager_options)
+        stack.enter_context(manager)
+        file = stack.enter_context(contextlib.closing(manager.open(url, checksum)))
+        file.ask()
         file.on_close(manager.close)
         stack.pop_all()
     return file

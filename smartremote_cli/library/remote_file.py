@@ -11,10 +11,11 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from ..core.blocks import BLOCK, BlockMap
-from ..errors import ClosedError
+from ..errors import ClosedError, LocalError, RemoteFailure, SmartRemoteError
 from ..events import Snapshot
 from .open_file import OpenFile
 from .position import Position, Reservation
@@ -68,6 +69,18 @@ class RemoteFile(io.RawIOBase):
         if self.warns_when_forgotten:
             _warn(f"unclosed file {self!r}", ResourceWarning, source=self, stacklevel=2)
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close. A program that swallowed an error of ours, and made its own of it, raises ours.
+
+        zipfile calls everything that it cannot read "not a zip file", a resource that is missing too.
+        """
+        self.close()
+        swallowed = _swallowed(error)
+        if swallowed is not None:
+            raise swallowed from error
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {self!r}: open its URL again in the other process")
 
@@ -104,11 +117,11 @@ class RemoteFile(io.RawIOBase):
         return self._open().stat()
 
     def readable(self) -> bool:
-        self._open()
+        self._open().check_refused()
         return True
 
     def seekable(self) -> bool:
-        self._open()
+        self._open().check_refused()
         return True
 
     def read(self, size: SupportsIndex | None = -1, /) -> bytes:
@@ -230,12 +243,18 @@ class RemoteFile(io.RawIOBase):
         """Move the position and return it. Past the end is allowed; before the start is 0, as with io.BytesIO."""
         opened = self._open()
         distance = operator.index(offset)
+        if whence != os.SEEK_END:
+            opened.check_refused()
         size = opened.size if whence == os.SEEK_END else 0  # which may ask the server: not under the lock
         return self._position.seek(distance, whence, size)
 
     def tell(self) -> int:
-        self._open()
+        self._open().check_refused()
         return self._position.tell()
+
+    def ask(self) -> None:
+        """Ask the server for the first bytes now, unless it has answered before; what it refuses with is raised."""
+        self._open().ask()
 
     def complete(self, listener: Callable[[Snapshot], None] | None = None) -> None:
         """Fetch all that is missing; the record is gone then. *listener* is given a `Snapshot` now and then.
@@ -278,6 +297,19 @@ class RemoteFile(io.RawIOBase):
         if self.closed:
             raise ClosedError(self._opened.remote.name, "I/O operation on closed file")
         return self._opened
+
+
+def _swallowed(error: BaseException | None) -> SmartRemoteError | None:
+    """Return the error of ours that a foreign *error* was raised on account of."""
+    if not isinstance(error, Exception) or isinstance(error, SmartRemoteError):
+        return None
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, RemoteFailure | LocalError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _close(release: Callable[[], None], owned: Callable[[], None] | None) -> None:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ..core.ranges import ByteRange
-from ..errors import ClosedError, PastEndError, RemoteChangedError, SmartRemoteError
+from ..errors import (
+    ClosedError,
+    OffsetError,
+    PastEndError,
+    RefusedError,
+    RemoteChangedError,
+    SmartRemoteError,
+)
 from ..events import Listener, Notice
 from ..protocol.identity import Identity
 from ..store.copies import Copy, Opened
@@ -55,6 +62,7 @@ class Transfers:
         self.whole = False  # every block is here and compared: the copy alone is read
         self.finished = False  # and the record is gone
         self.closed = False
+        self.refused: RefusedError | None = None  # why the server gave nothing of it, as far as we know
         self.is_exposed = False  # bytes were handed to a reader: they must not change any more
         self.has_fetched = False  # not all of it was here when it was opened
         self.last_transfer: Transfer | None = None  # the latest, also when it is over
@@ -169,11 +177,17 @@ class Transfers:
 
     @contextlib.contextmanager
     def _learning(self, transfer: Transfer) -> Iterator[None]:
-        """Take note of the copy, and of a size, also where it comes as an error."""
+        """Take note of the copy, and of a size, also where it comes as an error, and of a refusal."""
         try:
             yield
-        except PastEndError as error:
-            self.note_size(error.size)
+            self.refused = None
+        except OffsetError as error:
+            if isinstance(error, PastEndError):
+                self.note_size(error.size)
+            raise
+        except RefusedError as error:
+            if transfer.identity is None:
+                self.refused = error
             raise
         finally:
             if transfer.identity is not None:

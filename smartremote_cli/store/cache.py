@@ -135,7 +135,7 @@ class Cache:
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
         except OSError as error:
-            raise LocalError(self.folder, error.strerror or str(error)) from error
+            raise LocalError.of(self.folder, error) from error
 
     def _trim(self, keep: str) -> None:
         entries = sorted(self._entries())

@@ -48,7 +48,7 @@ def local(path: str) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "make room and run the same command again" if full else None
-        raise LocalError(path, os.strerror(error.errno) if error.errno else str(error), hint=hint) from error
+        raise LocalError.of(path, error, hint=hint) from error
 
 
 def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
