@@ -22,6 +22,19 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
+import sys as _sys
+
+try:
+    import fcntl as _fcntl  # noqa: F401  (locks of files, which everything below needs)
+except ImportError:
+    _why = f"smartremote needs Linux, macOS or another POSIX system: {_sys.platform} has no fcntl"
+    _called = _sys.argv[0] if getattr(_sys, "argv", None) else ""
+    _name = _called.replace("\\", "/").rpartition("/")[2]
+    if _name.startswith("smartremote") or (_called == "-m" and "smartremote_cli" in _sys.orig_argv):
+        print(f"smartremote: {_why}", file=_sys.stderr)
+        raise SystemExit(2) from None  # the command: a traceback helps nobody
+    raise ImportError(_why) from None
+
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # as in typing, whose import takes time in which Ctrl-C is not caught yet

@@ -181,6 +181,10 @@ class ClosedError(SmartRemoteError, ValueError):
 
 def bug(error: BaseException) -> SmartRemoteError:
     """Return an unforeseen *error* as one that a thread can hand on to its caller."""
+    if isinstance(error, MemoryError):  # not ours, but the machine's
+        failure: SmartRemoteError = LocalError("this machine", "out of memory")
+        failure.__cause__ = error
+        return failure
     failure = SmartRemoteError("a bug in smartremote", f"{type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure
