@@ -7,7 +7,6 @@ a caller catches `SmartRemoteError`, or the `OSError` that a Python user would e
 from __future__ import annotations
 
 import errno
-import os
 
 
 class SmartRemoteError(Exception):
@@ -139,7 +138,7 @@ class LocalError(SmartRemoteError, OSError):
     @classmethod
     def of(cls, path: str, error: OSError, *, hint: str | None = None) -> LocalError:
         """Return the system's *error* about *path*, with its `errno` and the path as `filename`."""
-        local = cls(path, os.strerror(error.errno) if error.errno else str(error), hint=hint)
+        local = cls(path, error.strerror or str(error), hint=hint)
         local.errno, local.filename, local.strerror = error.errno, path, error.strerror
         return local
 
