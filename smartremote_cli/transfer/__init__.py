@@ -46,7 +46,7 @@ The order of locks
 A thread that holds one of these may take those below it, never one above. None is held while bytes are awaited from
 the network.
 
-    1. RemoteFile._lock, then a manager's `opening` of one file, then OpenFile._lock     library
+    1. RemoteFile._digesting, then a manager's `opening` of one file, then OpenFile._lock     library
     2. Session.finishing        library: one thread at a time writes or removes the record
     3. Session._turn            library: one thread at a time replaces the transfer
     4. Session.lock             library: which transfer and copy are in use
@@ -54,7 +54,10 @@ the network.
     6. State.cond               one guard, two conditions: `cond` for everybody, `unsaved.changed` for the checkpointer
     7. RecordKeeper's lock      store: one checkpoint at a time. Never taken with 6 held
     8. folder lock              store, between processes: the records of one cache folder
-    9. DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own fields, and takes no other
+    9. Position, DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own fields, and takes no other
+
+The garbage collector runs at any line, also where a lock is held. So no `__del__` and no callback of a weak reference
+takes a lock: `library.reaper` closes what was forgotten.
 
 Files
 =====
