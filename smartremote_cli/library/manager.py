@@ -238,7 +238,9 @@ class DownloadManager:
                 if self._closed:
                     opened.close()
                 self._check_open(remote.name)
-                handle = RemoteFile(opened, lambda: self._release(key, entry), self._hand_over)
+                handle = RemoteFile(
+                    opened, lambda: self._release(key, entry), lambda work: self._reaper.hand_over(work)
+                )
                 self._handles.add(handle)
         except BaseException:
             self._release(key, entry)
@@ -271,9 +273,6 @@ class DownloadManager:
                 with self._lock:
                     if not entry.uses and self._entries.get(key) is entry:
                         del self._entries[key]
-
-    def _hand_over(self, close: Callable[[], None]) -> None:
-        self._reaper.hand_over(close)  # in a forked process it is another one
 
     def _cache(self) -> Cache:
         if self._folder is not None:
