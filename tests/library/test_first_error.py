@@ -111,9 +111,12 @@ def test_the_smallest_resources_open(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_local_error_has_the_systems_number_and_the_name(tmp_path: Path) -> None:
-    target = tmp_path / "no folder" / "file.bin"
+    def use(m: DownloadManager, url: str) -> None:
+        with m.open_to(url, tmp_path / "no folder" / "file.bin") as f:
+            f.read(1)
+
     with Server(DATA) as server, manager(tmp_path) as m, pytest.raises(errors.LocalError) as caught:
-        m.open_to(server.url(), target).read(1)
+        use(m, server.url())
     assert caught.value.errno == errno.ENOENT
     assert caught.value.filename and str(tmp_path) in str(caught.value.filename)
     assert str(caught.value).startswith(f"{caught.value.what}: ")
