@@ -124,7 +124,7 @@ class DownloadManager:
     def __del__(self) -> None:
         # The collector calls this anywhere, also under locks: hand the closing to a thread that holds none.
         if hasattr(self, "_reaper") and not self._closed and not sys.is_finalizing():
-            self._reaper.hand_over(self.close)
+            self._reaper.hand_over(partial(_end, list(self._entries.values()), *self._parts))
 
     def open(self, url: str, checksum: str | None = None) -> RemoteFile:
         """Return *url* as a file whose blocks are kept in `tmp_dir` under a name of its own.
@@ -189,14 +189,11 @@ class DownloadManager:
             self._closed = True
             entries = list(self._entries.values())
             self._entries.clear()
-        self._filler.stop()
-        for entry in entries:
-            with entry.opening:
-                if entry.file is not None:
-                    entry.file.close()
-        self._transport.close()
-        self._filler.stop(SHUTDOWN_TIMEOUT_SECONDS)
-        self._reaper.stop(SHUTDOWN_TIMEOUT_SECONDS)
+        _end(entries, *self._parts)
+
+    @property
+    def _parts(self) -> tuple[BackgroundFiller, Transport, Reaper]:
+        return self._filler, self._transport, self._reaper
 
     def fill_step(self) -> float | None:
         """Have each open file bring a piece of what is missing; return in how many seconds to do so again."""
@@ -296,6 +293,18 @@ class DownloadManager:
                 entry.file.after_fork_in_child(self._transport, self._filler.wake)
         for handle in list(self._handles):
             handle.after_fork_in_child()
+
+
+def _end(entries: list[SharedFile], filler: BackgroundFiller, transport: Transport, reaper: Reaper) -> None:
+    """Close what a manager had, which may be gone itself by now."""
+    filler.stop()
+    for entry in entries:
+        with entry.opening:
+            if entry.file is not None:
+                entry.file.close()
+    transport.close()
+    filler.stop(SHUTDOWN_TIMEOUT_SECONDS)
+    reaper.stop(SHUTDOWN_TIMEOUT_SECONDS)
 
 
 def _tell(logger: logging.Logger, event: Event) -> None:
