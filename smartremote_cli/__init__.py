@@ -22,6 +22,26 @@ Names are imported when they are first used.
 
 from __future__ import annotations
 
+import sys as _sys  # which is here already; importing fcntl takes time in which Ctrl-C is not caught yet
+
+
+def _refuse_other_systems() -> None:
+    """Raise ImportError where files cannot be locked; the command says it in one line, without a traceback."""
+    try:
+        import fcntl  # noqa: F401
+    except ImportError:
+        why = f"smartremote needs Linux, macOS or another POSIX system: {_sys.platform} has no fcntl"
+        called = _sys.argv[0] if getattr(_sys, "argv", None) else ""
+        name = called.replace("\\", "/").rpartition("/")[2]
+        if name.startswith("smartremote") or (called == "-m" and "smartremote_cli" in _sys.orig_argv):
+            print(f"smartremote: {why}", file=_sys.stderr)
+            raise SystemExit(2) from None
+        raise ImportError(why) from None
+
+
+if _sys.platform == "win32" or _sys.modules.get("fcntl", _sys) is None:
+    _refuse_other_systems()
+
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # as in typing, whose import takes time in which Ctrl-C is not caught yet
@@ -72,6 +92,7 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(".errors", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _refuse_other_systems()
     return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
 
 

@@ -137,6 +137,13 @@ class LocalError(SmartRemoteError, OSError):
     exit_code = 6
     errno: int | None = None
 
+    @classmethod
+    def of(cls, path: str, error: OSError, *, hint: str | None = None) -> LocalError:
+        """Return the system's *error* about *path*, with its `errno` and the path as `filename`."""
+        local = cls(path, error.strerror or str(error), hint=hint)
+        local.errno, local.filename, local.strerror = error.errno, path, error.strerror
+        return local
+
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"
 

@@ -61,7 +61,7 @@ def _files(path: str) -> Iterator[str]:
     try:
         names = sorted(os.listdir(path))
     except OSError as error:
-        raise LocalError(path, error.strerror or str(error)) from error
+        raise LocalError.of(path, error) from error
     for name in names:
         if name.endswith(".part") and os.path.isfile(os.path.join(path, name)):
             yield os.path.normpath(os.path.join(path, name[: -len(".part")]))

@@ -5,6 +5,7 @@ Memory and time follow the number of runs, not the number of blocks: nothing her
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 
 from pyroaring import BitMap
@@ -31,6 +32,7 @@ class BlockMap:
 
     def __init__(self, size: int, bits: BitMap | None = None) -> None:
         """Take over *bits*, without a copy. Raise ValueError for a bit past the end or a *size* beyond `MAX_SIZE`."""
+        size = operator.index(size)  # a numpy.uint64 would wrap around below zero
         if not 0 <= size <= MAX_SIZE:
             raise ValueError(f"a size of {size} bytes is not between 0 and {MAX_SIZE}")
         self.size = size

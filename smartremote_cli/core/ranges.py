@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class ByteRange:
-    """A run of bytes: *start* is in it, *stop* is not. Never empty."""
+    """A run of bytes: *start* is in it, *stop* is not. Never empty. Both may be anything with `__index__`."""
 
     start: int
     stop: int
 
     def __post_init__(self) -> None:
+        if (
+            type(self.start) is not int or type(self.stop) is not int
+        ):  # a numpy.uint64 would wrap around below zero
+            object.__setattr__(self, "start", operator.index(self.start))
+            object.__setattr__(self, "stop", operator.index(self.stop))
         if not 0 <= self.start < self.stop:
             raise ValueError(f"empty or backward range: [{self.start}, {self.stop})")
 

@@ -14,6 +14,8 @@ Words
     whole       every block is here and compared: no transfer is needed, the copy alone is read
     finished    the whole agreed with what was expected, was made durable, and its record is gone
     distrust    forget every block of a copy that was found wrong, so that it is fetched anew
+    reserve     move the position on past what a read is going to return, before it is fetched
+    forgotten   dropped without being closed: a thread of its own, the reaper, closes it
     pinned      held on to in a copy in memory, because somebody waits for it
 
 Arrows (who knows whom; each file knows only what is below it)
@@ -21,6 +23,7 @@ Arrows (who knows whom; each file knows only what is below it)
     manager   filesystem -> manager   download   reading
        |  \\                              |          |
     background  remote_file -> open_file  |          |
+    reaper      position           |      |          |
                                    \\      |         /
                                     +-- session --+          read, stream, open, ask_size, forget, close
                                        /    |    \\

@@ -29,11 +29,13 @@ class Host(Protocol):
 
 
 class BackgroundFiller:
-    """A thread that starts with the first `wake`, and ends with `stop` or with its host."""
+    """A thread that starts with the first `wake`, and ends with `stop`, or soon after its host."""
 
     def __init__(self, host: Host, every: float) -> None:
         """Prune the connections of *host* once in *every* seconds."""
-        self._host = weakref.ref(host, lambda _: self.stop())
+        self._host = weakref.ref(
+            host
+        )  # without a callback: the collector would call it, and `stop` takes locks
         self._every = every
         self._awake = threading.Event()
         self._stopping = threading.Event()

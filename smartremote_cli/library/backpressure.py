@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..core.blocks import BLOCK
+from ..core.blocks import BLOCK, MAX_SIZE
 from ..core.ranges import ByteRange
 from ..transfer.transfer import Transfer
 from ..transport.limiter import Limiter
@@ -19,6 +19,10 @@ POLL_INTERVAL_SECONDS = 0.02
 SHARE_BYTES = 1024 * 1024
 # How many bytes come between two looks at whether a copy on disk has become one in memory: a whole buffer (`receive`).
 MAX_SHARE_BYTES = 4 * 1024 * 1024
+
+# The share of a copy in memory that the latest bytes may have while an unknown end is looked for. Judgement: half of
+# it leaves room for readers elsewhere.
+_SHARES_OF_LATEST = 2
 
 
 class Backpressure(Limiter):
@@ -36,8 +40,9 @@ class Backpressure(Limiter):
         self._pace = pace
         self._demand = demand
         self._transfer = transfer
-        self._lock = threading.Lock()  # guards _pins
+        self._lock = threading.Lock()  # guards _pins, _passing
         self._pins: list[ByteRange] = []
+        self._passing = 0
 
     @property
     def share(self) -> int:
@@ -67,6 +72,20 @@ class Backpressure(Limiter):
             with self._lock:
                 self._pins.remove(wanted)
 
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """While somebody reads up to an end that is not known yet, hold on to the latest bytes.
+
+        They are what is read next: the end of an archive, or of a log.
+        """
+        with self._lock:
+            self._passing += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._passing -= 1
+
     def let_go(self, transfer: Transfer) -> None:
         """Drop what is held beyond the bound, save what somebody waits for or reads ahead.
 
@@ -79,6 +98,9 @@ class Backpressure(Limiter):
             return
         with self._lock:
             pins = list(self._pins)
+            if self._passing and runs:
+                latest = max(0, runs[-1].stop - (transfer.copy.max_bytes or 0) // _SHARES_OF_LATEST)
+                pins.append(ByteRange(latest, MAX_SIZE))
         kept = [ByteRange(want.start // BLOCK * BLOCK, want.stop) for want in (*pins, *self._demand())]
         for run in runs:
             parts = [run]

@@ -106,7 +106,7 @@ def check_output(path: str) -> None:
     try:
         is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
     except OSError as error:
-        raise LocalError(folder, error.strerror or str(error)) from error
+        raise LocalError.of(folder, error) from error
     if not is_folder:
         raise LocalError(folder, "is not a folder")
     inspect(path)

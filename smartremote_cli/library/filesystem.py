@@ -11,9 +11,10 @@ entry point; nothing else of the package imports it, and fsspec is an optional e
 from __future__ import annotations
 
 import atexit
+import operator
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
 
 from fsspec.spec import AbstractFileSystem
 
@@ -41,12 +42,12 @@ class SmartRemoteFileSystem(ChainedFileSystem):
     def __init__(
         self,
         tmp_dir: str | None = None,
-        max_concurrent: int = 10,
+        max_concurrent: SupportsIndex = 10,
         headers: Mapping[str, str] | None = None,
         user: tuple[str, str] | str | None = None,
         timeout: float = 30.0,
         idle_download: bool = False,
-        limit_rate: int | None = None,
+        limit_rate: SupportsIndex | None = None,
         offline: bool = False,
         fo: str | None = None,
         target_protocol: str | None = None,
@@ -60,9 +61,9 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         super().__init__(**storage_options)
         self._first = fo or ""
         self._tmp_dir = tmp_dir
-        self._max_concurrent = max_concurrent
+        self._max_concurrent = operator.index(max_concurrent)
         self._idle_download = idle_download
-        self._limit_rate = limit_rate
+        self._limit_rate = None if limit_rate is None else operator.index(limit_rate)
         self._offline = offline
         self._options = Options(headers=headers or (), user=user, timeout=timeout)
 
@@ -106,16 +107,22 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         checksum: str | None = None,
         **_: Any,
     ) -> RemoteFile:
-        """Return *path* as a file; its first read asks whether what is cached of it still holds.
+        """Return *path* as a file, which the server was asked for: `FileNotFoundError` where there is none.
 
-        *checksum* is as for `DownloadManager.open`.
+        Where *size* is stated the first read asks. *checksum* is as for `DownloadManager.open`.
         """
         if mode != "rb":
             raise NotImplementedError("smartremote only reads: mode 'rb', or 'rt'")
         file = self.manager.open(self._url(path), checksum)
         file.warns_when_forgotten = False
-        if size is not None:
-            file.set_size(size)
+        try:
+            if size is None:
+                file.ask()
+            else:
+                file.set_size(size)
+        except BaseException:
+            file.close()
+            raise
         return file
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
@@ -158,8 +165,7 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         **_: Any,
     ) -> list[bytes | BaseException]:
         """Return the bytes [start, end) of each path, opening each URL once."""
-        starts = starts if isinstance(starts, list) else [starts] * len(paths)
-        ends = ends if isinstance(ends, list) else [ends] * len(paths)
+        starts, ends = _for_each(starts, paths), _for_each(ends, paths)
         found: list[bytes | BaseException] = [b""] * len(paths)
         for url in dict.fromkeys(self._url(path) for path in paths):
             with self.manager.open(url) as file:
@@ -174,7 +180,9 @@ class SmartRemoteFileSystem(ChainedFileSystem):
                         found[index] = error
         return found
 
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+    def cat_file(
+        self, path: str, start: SupportsIndex | None = None, end: SupportsIndex | None = None, **_: Any
+    ) -> bytes:
         """Return the bytes [start, end) of *path*; negative ones count from its end."""
         with self.manager.open(self._url(path)) as file:
             return _part(file, start, end)
@@ -183,13 +191,23 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         return str(self._strip_protocol(path)) or self._first
 
 
-def _part(file: RemoteFile, start: int | None, end: int | None) -> bytes:
-    first = start or 0
+def _for_each(given: Any, paths: list[str]) -> Sequence[Any]:
+    """Return what is *given* for each of *paths*, or once for all of them; arrays of numpy are taken too."""
+    if given is None or (hasattr(given, "__index__") and not hasattr(given, "__len__")):
+        return [given] * len(paths)
+    if len(given) != len(paths):
+        raise ValueError(f"{len(given)} offsets for {len(paths)} paths")
+    return list(given)
+
+
+def _part(file: RemoteFile, start: SupportsIndex | None, end: SupportsIndex | None) -> bytes:
+    first = 0 if start is None else operator.index(start)
     if first < 0:
         first = max(0, file.size + first)
     if end is None:
         return file.read_at(first)
-    last = file.size + end if end < 0 else end
+    last = operator.index(end)
+    last = file.size + last if last < 0 else last
     return file.read_at(first, max(0, last - first))
 
 

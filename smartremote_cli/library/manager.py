@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from ..errors import ClosedError
 from ..events import Event, Notice, Retrying
@@ -27,6 +29,7 @@ from .background import BackgroundFiller
 from .checksum import Checksum
 from .open_file import OpenFile
 from .options import DownloadOptions
+from .reaper import Reaper
 from .remote_file import RemoteFile
 
 if TYPE_CHECKING:
@@ -58,9 +61,9 @@ class DownloadManager:
 
     def __init__(
         self,
-        max_concurrent: int = 10,
-        max_readers_per_file: int = 3,
-        max_data_jump: int = 512 * 1024,
+        max_concurrent: SupportsIndex = 10,
+        max_readers_per_file: SupportsIndex = 3,
+        max_data_jump: SupportsIndex = 512 * 1024,
         tmp_dir: str | os.PathLike[str] | None = None,
         client: httpx.Client | None = None,
         logger: logging.Logger | None = None,
@@ -68,7 +71,7 @@ class DownloadManager:
         *,
         options: Options | None = None,
         idle_timeout: float = IDLE_SECONDS,
-        limit_rate: int | None = None,
+        limit_rate: SupportsIndex | None = None,
         offline: bool = False,
     ) -> None:
         """Prepare; nothing is asked before something is read.
@@ -82,20 +85,22 @@ class DownloadManager:
         together receive up to *limit_rate* bytes per second. With *offline* only what is held already is read, and
         no server is asked: `NotCachedError` for the rest.
         """
-        if max_concurrent < 1 or max_readers_per_file < 1 or max_data_jump < 0 or idle_timeout <= 0:
+        self._connections = operator.index(max_concurrent)
+        self._readers = min(operator.index(max_readers_per_file), self._connections)
+        self._jump = operator.index(max_data_jump)
+        if self._connections < 1 or self._readers < 1 or self._jump < 0 or idle_timeout <= 0:
             raise ValueError("connections and readers are at least 1, and a jump is not negative")
-        if limit_rate is not None and limit_rate <= 0:
+        rate = None if limit_rate is None else operator.index(limit_rate)
+        if rate is not None and rate <= 0:
             raise ValueError("a rate is more than 0 bytes per second")
-        self._connections = max_concurrent
-        self._readers = min(max_readers_per_file, max_concurrent)
-        self._jump = max_data_jump
-        self._limiter = None if limit_rate is None else Limiter(limit_rate)
+        self._limiter = None if rate is None else Limiter(rate)
         self._offline = offline
         self._folder = None if tmp_dir is None else os.fspath(tmp_dir)
         self._shared_cache: Cache | None = None  # guarded by _lock
         self._client = client
         self._options = options
         self._logger = logger or logging.getLogger("smartremote")
+        self._tell = partial(_tell, self._logger)  # not a method: open files do not hold on to their manager
         self._idle_download = idle_download
         self._idle_timeout = idle_timeout
         self._entries: dict[tuple[str, str | None], SharedFile] = {}
@@ -105,10 +110,10 @@ class DownloadManager:
         _managers.add(self)
 
     def _begin_process(self) -> None:
-        # Reentrant, because the garbage collector may close a forgotten RemoteFile at any moment.
         self._lock = threading.RLock()  # guards _entries, _handles and _closed; not held over disk or network
         self._transport = Transport(self._options, self._client, self._connections, self._idle_timeout)
         self._filler = BackgroundFiller(self, self._idle_timeout / _PRUNES_PER_TIMEOUT)
+        self._reaper = Reaper((self._transport, self._entries))
 
     def __enter__(self) -> Self:
         return self
@@ -119,15 +124,16 @@ class DownloadManager:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_filler") and not sys.is_finalizing():  # else its threads stand still already
-            self.close()
+        # The collector calls this anywhere, also under locks: hand the closing to a thread that holds none.
+        if hasattr(self, "_reaper") and not self._closed and not sys.is_finalizing():
+            self._reaper.hand_over(partial(_end, list(self._entries.values()), *self._parts))
 
     def open(self, url: str, checksum: str | None = None) -> RemoteFile:
         """Return *url* as a file whose blocks are kept in `tmp_dir` under a name of its own.
 
         *checksum* is what the whole must have, as ``sha256:HEX``: `ChecksumError` where `complete`, or reads in order
-        to the end, find another. Nothing is asked before the first read. Raises `UsageError` for what is no http
-        URL, or no checksum.
+        to the end, find another. Nothing is asked before the first read, or `RemoteFile.ask`. Raises `UsageError`
+        for what is no http URL, or no checksum.
         """
         remote = Remote(url, self._transport)
         return self._open(
@@ -187,13 +193,11 @@ class DownloadManager:
             self._closed = True
             entries = list(self._entries.values())
             self._entries.clear()
-        self._filler.stop()
-        for entry in entries:
-            with entry.opening:
-                if entry.file is not None:
-                    entry.file.close()
-        self._transport.close()
-        self._filler.stop(SHUTDOWN_TIMEOUT_SECONDS)
+        _end(entries, *self._parts)
+
+    @property
+    def _parts(self) -> tuple[BackgroundFiller, Transport, Reaper]:
+        return self._filler, self._transport, self._reaper
 
     def fill_step(self) -> float | None:
         """Have each open file bring a piece of what is missing; return in how many seconds to do so again."""
@@ -219,6 +223,7 @@ class DownloadManager:
         destination: Callable[[], Destination],
         options: DownloadOptions,
     ) -> RemoteFile:
+        self._reaper.start()  # here, for the collector must not start a thread
         with self._lock:
             self._check_open(remote.name)
             entry = self._entries.setdefault(key, SharedFile())
@@ -234,7 +239,9 @@ class DownloadManager:
                 if self._closed:
                     opened.close()
                 self._check_open(remote.name)
-                handle = RemoteFile(opened, lambda: self._release(key, entry))
+                handle = RemoteFile(
+                    opened, lambda: self._release(key, entry), lambda work: self._reaper.hand_over(work)
+                )
                 self._handles.add(handle)
         except BaseException:
             self._release(key, entry)
@@ -279,12 +286,6 @@ class DownloadManager:
             return Cache(self._folder, NO_LIMIT)  # a folder of the caller's is the caller's to clean
         return default_cache()
 
-    def _tell(self, event: Event) -> None:
-        if isinstance(event, Retrying):
-            self._logger.info("%s; again in %.1f s", event.why, event.pause)
-        elif isinstance(event, Notice):
-            self._logger.log(logging.DEBUG if event.detail else logging.WARNING, "%s", event.text)
-
     def _check_open(self, name: str) -> None:
         if self._closed:
             raise ClosedError(name, "the download manager is closed")
@@ -304,6 +305,25 @@ class DownloadManager:
             handle.after_fork_in_child()
 
 
+def _end(entries: list[SharedFile], filler: BackgroundFiller, transport: Transport, reaper: Reaper) -> None:
+    """Close what a manager had, which may be gone itself by now."""
+    filler.stop()
+    for entry in entries:
+        with entry.opening:
+            if entry.file is not None:
+                entry.file.close()
+    transport.close()
+    filler.stop(SHUTDOWN_TIMEOUT_SECONDS)
+    reaper.stop(SHUTDOWN_TIMEOUT_SECONDS)
+
+
+def _tell(logger: logging.Logger, event: Event) -> None:
+    if isinstance(event, Retrying):
+        logger.info("%s; again in %.1f s", event.why, event.pause)
+    elif isinstance(event, Notice):
+        logger.log(logging.DEBUG if event.detail else logging.WARNING, "%s", event.text)
+
+
 def _after_fork_in_child() -> None:
     for manager in list(_managers):
         manager._after_fork_in_child()
@@ -313,15 +333,37 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def open(url: str, checksum: str | None = None) -> RemoteFile:
+def open(
+    url: str,
+    checksum: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    user: tuple[str, str] | str | None = None,
+    timeout: float = 30.0,
+    cache: str | os.PathLike[str] | None = None,
+    idle_download: bool = False,
+    **manager_options: Any,
+) -> RemoteFile:
     """Return *url* as a file, with a manager of its own that closes with the file.
 
-    *checksum* is as for `DownloadManager.open`. Blocks are kept in the per-user cache folder and used again. Several
+    The server is asked at once: `FileNotFoundError`, `PermissionError` and other `OSError`s of `errors` are raised
+    here, and not in whatever reads the file. *checksum* is as for `DownloadManager.open`. *headers* and *user*, a
+    pair or ``name:password``, go to the first origin only; *timeout* is in seconds. Blocks are kept in the folder
+    *cache*, by default the per-user cache folder, and used again. *manager_options* are `DownloadManager`'s. Several
     files are better opened with one `DownloadManager`, which shares connections among them.
     """
+    if "options" not in manager_options:
+        name, _, password = user.partition(":") if isinstance(user, str) else ("", "", "")
+        pair = (name, password) if isinstance(user, str) else user
+        sent = tuple((headers or {}).items())
+        manager_options["options"] = Options(headers=sent, user=pair, timeout=timeout)
+    elif headers is not None or user is not None:
+        raise ValueError("headers and user are part of options: give either")
     with contextlib.ExitStack() as stack:
-        manager = stack.enter_context(DownloadManager())
-        file = manager.open(url, checksum)
+        manager = DownloadManager(tmp_dir=cache, idle_download=idle_download, **manager_options)
+        stack.enter_context(manager)
+        file = stack.enter_context(contextlib.closing(manager.open(url, checksum)))
+        file.ask()
         file.on_close(manager.close)
         stack.pop_all()
     return file

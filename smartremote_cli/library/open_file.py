@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from ..core.blocks import MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
-from ..errors import RemoteChangedError, SmartRemoteError
+from ..errors import ClosedError, RemoteChangedError, SmartRemoteError
 from ..events import Listener, Snapshot
 from ..store.destinations import Destination
 from ..transfer.transfer import Transfer
@@ -98,6 +98,21 @@ class OpenFile:
         with self._reading():
             return session.ask_size()
 
+    @property
+    def known_size(self) -> int | None:
+        """The size in bytes, as far as it is known without asking."""
+        return self._session.known_size
+
+    def ask(self) -> None:
+        """Have the server's first answer say what there is, unless one did. Raises what it refuses with."""
+        with self._reading():
+            self._session.opened_copy()
+
+    def check_refused(self) -> None:
+        """Raise what the server refused with when it was asked last; a read asks it again."""
+        if self._session.refused is not None:
+            raise self._session.refused
+
     def state_size(self, size: int) -> None:
         """Take *size*, in bytes, as the resource's until an answer says so too, or raises."""
         if not 0 <= size <= MAX_SIZE:
@@ -140,8 +155,14 @@ class OpenFile:
         """Return the data file's stat result, with the resource's size; without a data file, a regular file's."""
         size = self.size
         with self._session.lock:
+            self._session.check_open()
             copy = self._session.copy
+        try:
             found = None if copy is None else copy.stat()
+        except ClosedError:
+            if copy is not None and self._session.uses(copy):
+                raise
+            found = None  # another thread has had it replaced meanwhile
         if found is None:
             return os.stat_result([stat.S_IFREG | 0o444, 0, 0, 1, os.getuid(), os.getgid(), size, 0, 0, 0])
         if found.st_size == size:

@@ -100,6 +100,8 @@ class Reads:
             identity = transfer.open()
         except PastEndError as error:
             session.note_size(error.size)
+            if wanted.start < error.size:
+                raise  # another thread had asked for what lies past the end: `attempt` looks again
             return b""
         if identity.size is not None:
             session.note_size(identity.size)

@@ -17,10 +17,11 @@ from ..store.copies import Copy
 from ..store.destinations import Destination
 from ..transfer.transfer import Transfer
 from ..transport.remote import Remote
+from .backpressure import Backpressure
 from .checks import refusal
 from .checksum import Checksum
 from .options import DownloadOptions
-from .reads import Reads
+from .reads import POLL_INTERVAL_SECONDS, Reads
 from .transfers import Transfers
 
 EVERYTHING = ByteRange(0, MAX_SIZE)
@@ -63,8 +64,9 @@ class Session(Transfers):
         """
         if self.options.offline:
             return self.opened_copy().identity.size
+        first = ByteRange(max(0, offset), max(0, offset) + 1)
         while self._current(offset, length) is not None:
-            identity = self.attempt(FIRST_BYTE, Transfer.open)
+            identity = self.attempt(first, Transfer.open)
             if identity is not None:
                 return None if identity.size is None else self.hand_out(self.note_size(identity.size))
         return self.size
@@ -119,11 +121,23 @@ class Session(Transfers):
 
     def _find_size(self, transfer: Transfer) -> int | None:
         size = transfer.open().size
-        if size is None:
-            with self.pinned(EVERYTHING):
-                transfer.ensure()
-            size = transfer.size
-        return size
+        if size is not None:
+            return size
+        if self.backpressure is None:
+            transfer.ensure()
+        else:
+            self._pass_by(transfer, self.backpressure)
+        return transfer.size
+
+    def _pass_by(self, transfer: Transfer, backpressure: Backpressure) -> None:
+        """Read everything up to the end past a copy in memory, which keeps the latest of it."""
+        with backpressure.passing():
+            transfer.request(EVERYTHING)
+            try:
+                while transfer.size is None:
+                    transfer.wait(EVERYTHING, POLL_INTERVAL_SECONDS)
+            finally:
+                transfer.cancel(EVERYTHING, cut=True)
 
     def hand_out(self, size: int) -> int:
         """Return *size* to a caller, who may go by it: from now on a resource of another size is an error."""

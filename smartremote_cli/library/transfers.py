@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ..core.ranges import ByteRange
-from ..errors import ClosedError, PastEndError, RemoteChangedError, SmartRemoteError
+from ..errors import (
+    ClosedError,
+    OffsetError,
+    PastEndError,
+    RefusedError,
+    RemoteChangedError,
+    SmartRemoteError,
+)
 from ..events import Listener, Notice
 from ..protocol.identity import Identity
 from ..store.copies import Copy, Opened
@@ -55,6 +62,7 @@ class Transfers:
         self.whole = False  # every block is here and compared: the copy alone is read
         self.finished = False  # and the record is gone
         self.closed = False
+        self.refused: RefusedError | None = None  # why the server gave nothing of it, as far as we know
         self.is_exposed = False  # bytes were handed to a reader: they must not change any more
         self.has_fetched = False  # not all of it was here when it was opened
         self.last_transfer: Transfer | None = None  # the latest, also when it is over
@@ -91,7 +99,8 @@ class Transfers:
     def attempt(self, wanted: ByteRange, work: Callable[[Transfer], T]) -> T | None:
         """Return what *work* returns for the transfer under way, or for a new one that asks for *wanted* first.
 
-        None: look again. Every block is here, another thread has had the transfer replaced, or it starts over.
+        None: look again. Every block is here, another thread has had the transfer replaced or has found the end, or
+        it starts over.
         """
         transfer = self.current(wanted)
         if transfer is None:
@@ -102,6 +111,9 @@ class Transfers:
         except ClosedError:
             if self.uses(transfer):
                 raise
+        except PastEndError as error:
+            if wanted.start >= error.size:
+                raise  # else another thread had asked for what lies past the end, and *wanted* does not
         except RemoteChangedError as error:
             if not self._starts_over(transfer, error):
                 self._said = transfer
@@ -167,11 +179,17 @@ class Transfers:
 
     @contextlib.contextmanager
     def _learning(self, transfer: Transfer) -> Iterator[None]:
-        """Take note of the copy, and of a size, also where it comes as an error."""
+        """Take note of the copy, and of a size, also where it comes as an error, and of a refusal."""
         try:
             yield
-        except PastEndError as error:
-            self.note_size(error.size)
+            self.refused = None
+        except OffsetError as error:
+            if isinstance(error, PastEndError):
+                self.note_size(error.size)
+            raise
+        except RefusedError as error:
+            if transfer.identity is None:
+                self.refused = error
             raise
         finally:
             if transfer.identity is not None:

@@ -59,8 +59,9 @@ class ExistingFile:
         return self._held < self._size
 
     def stat(self) -> os.stat_result:
-        """Return the stat result of the file, also when it has lost its name."""
-        return os.fstat(self.descriptor)
+        """Return the stat result of the file, also when it has lost its name; `ClosedError` when it is closed."""
+        with self._file.using() as descriptor:
+            return os.fstat(descriptor)
 
     def settle(self, identity: Identity) -> None:
         """Take note of the identity; the file stays as it is."""

@@ -65,8 +65,7 @@ def local(path: str) -> Iterator[None]:
     except (LocalError, BusyError):
         raise
     except OSError as error:
-        hint = _HINTS.get(error.errno or 0)
-        raise LocalError(path, os.strerror(error.errno) if error.errno else str(error), hint=hint) from error
+        raise LocalError.of(path, error, hint=_HINTS.get(error.errno or 0)) from error
 
 
 def open_locked(path: str, extra: int, *, shared: bool = False) -> int:

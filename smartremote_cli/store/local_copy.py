@@ -147,8 +147,9 @@ class LocalCopy:
         return self._keeper.file
 
     def stat(self) -> os.stat_result:
-        """Return the stat result of the data file, also when it has lost its name."""
-        return os.fstat(self.descriptor)
+        """Return the stat result of the data file, also when it has lost its name; `ClosedError` when it is closed."""
+        with self._file.using() as descriptor:
+            return os.fstat(descriptor)
 
     def settle(self, identity: Identity) -> None:
         """Take *identity* as what the held blocks are of. The file gets its size; the map loses what lies past it.
@@ -160,7 +161,10 @@ class LocalCopy:
             return
         if identity.size != self.blocks.size:
             self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
-        left = self._file.cut_to
+        with (
+            self._file.using()
+        ):  # else it may be another file's descriptor, where this one was closed meanwhile
+            left = self._file.cut_to
         if left is not None:
             self.blocks.forget(ByteRange(left // BLOCK * BLOCK, MAX_SIZE))
         if self._keeper.allows(identity.size) or os.fstat(self.descriptor).st_size <= identity.size:

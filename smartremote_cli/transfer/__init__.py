@@ -47,7 +47,7 @@ The order of locks
 A thread that holds one of these may take those below it, never one above. None is held while bytes are awaited from
 the network.
 
-    1. RemoteFile._lock, then a manager's `opening` of one file, then OpenFile._lock     library
+    1. RemoteFile._digesting, then a manager's `opening` of one file, then OpenFile._lock     library
     2. Session.finishing        library: one thread at a time writes or removes the record
     3. Session._turn            library: one thread at a time replaces the transfer
     4. Session.lock             library: which transfer and copy are in use
@@ -56,14 +56,17 @@ the network.
     7. RecordKeeper's lock      store: one checkpoint at a time. Never taken with 6 held
     8. Budget._growing          store: one thread at a time asks for more room in the cache folder. Not with 7 held
     9. folder lock              store, between processes: the records and the books of one cache folder
-    10. Budget._lock, CachedCopy._guard, DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its own
-        fields, and takes no other
+    10. Position, Budget._lock, CachedCopy._guard, DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its
+        own fields, and takes no other
 
 The folder lock is the only one between processes that is waited for, for `files.LOCK_SECONDS` at most: a process that
 is stopped while it holds it costs the others the cache, not their bytes. It is held while a record, or the books, are
 rewritten: not while data are synced, while the folder is listed, or while anything else is waited for. The locks on
 entries, and on the grants of the budget, are tried and never waited for. `tests/store/test_cache_locks.py` holds every
 lock that is taken against this list.
+
+The garbage collector runs at any line, also where a lock is held. So no `__del__` and no callback of a weak reference
+takes a lock: `library.reaper` closes what was forgotten.
 
 Files
 =====

@@ -51,8 +51,22 @@ class Worker:
                 pass
         except SmartRemoteError as error:
             self.fail(error)
+        except MemoryError as error:
+            if not self._leave_to_others():
+                self.fail(bug(error))
         except BaseException as error:  # a bug: it must reach the caller, not die with the thread
             self.fail(bug(error))
+
+    def _leave_to_others(self) -> bool:
+        """Go on with one connection fewer, each of which needs a buffer; return whether there is another one."""
+        state = self._state
+        with state.cond:
+            others = len(state.workers) - 1
+            if others < 1 or state.is_leaving:
+                return False
+            state.patience.most = state.patience.limit = others
+        log.warning("out of memory: going on with %d connections", others)
+        return True
 
     def fail(self, error: SmartRemoteError) -> None:
         """End the transfer with *error*, for everybody."""

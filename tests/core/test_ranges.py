@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartremote_cli import errors
 from smartremote_cli.core.ranges import ByteRange
 
 ranges = st.builds(
@@ -73,3 +74,9 @@ def test_what_is_left_of_a_range_comes_in_order_and_in_as_few_pieces_as_can_be(
 @given(st.lists(ranges))
 def test_ranges_sort_by_where_they_begin(runs: list[ByteRange]) -> None:
     assert sorted(runs) == sorted(runs, key=lambda run: (run.start, run.stop))
+
+
+def test_out_of_memory_is_the_machines_trouble_and_no_bug() -> None:
+    error = errors.bug(MemoryError())
+    assert isinstance(error, errors.LocalError) and error.exit_code == 6
+    assert isinstance(error.__cause__, MemoryError)
