@@ -38,7 +38,7 @@ class Notice(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """A file that was there is the resource, as far as *how* tells: digest, samples or none. *text* is for people."""
+    """The file is the resource, as far as *how* tells: digest, samples or none. *text* is for people."""
 
     how: str
     text: str

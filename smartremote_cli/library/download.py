@@ -85,13 +85,11 @@ class Download:
         return "the new version under another name: -o NEW; --on-change restart drops what is held"
 
     def _tell_how_checked(self) -> None:
-        """Say by what a file that was there already is taken for the resource. A sample is never called proof."""
+        """Say by what the file is taken for the resource. A sample is never called proof."""
         copy, expected = self._session.destination.copy, self._session.expected()
-        if not isinstance(copy, ExistingFile):
-            return
         if expected:
             self._listener(Checked("digest", f"{expected[0].algorithm} as expected"))
-        elif copy.places:
+        elif isinstance(copy, ExistingFile) and copy.places:
             places = "1 place" if copy.places == 1 else f"{copy.places} places"
             self._listener(Checked("samples", f"{places} compared"))
 
