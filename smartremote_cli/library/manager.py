@@ -10,7 +10,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
@@ -31,6 +30,7 @@ from .open_file import OpenFile
 from .options import DownloadOptions
 from .reaper import Reaper
 from .remote_file import RemoteFile
+from .shared_file import SharedFile
 
 if TYPE_CHECKING:
     import httpx
@@ -41,15 +41,6 @@ _PRUNES_PER_TIMEOUT = 10
 SHUTDOWN_TIMEOUT_SECONDS = 5.0
 
 _managers: weakref.WeakSet[DownloadManager] = weakref.WeakSet()
-
-
-@dataclass(eq=False)
-class SharedFile:
-    """A file and how many `RemoteFile`s read it; *file* is None until it is opened."""
-
-    opening: threading.RLock = field(default_factory=threading.RLock)  # guards file while it opens and closes
-    file: OpenFile | None = None
-    uses: int = 0
 
 
 class DownloadManager:

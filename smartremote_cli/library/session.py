@@ -26,6 +26,8 @@ from .transfers import Transfers
 
 EVERYTHING = ByteRange(0, MAX_SIZE)
 FIRST_BYTE = ByteRange(0, 1)
+# Wanted until the end is known: what was let go of on the way there is not asked for again.
+_PAST_ANY_END = ByteRange(MAX_SIZE - 1, MAX_SIZE)
 
 # How long to wait for threads whose last bytes are here to say that they are done. Judgement: they are a few lines of
 # code away from it, and a third of a second is not noticed by the caller who closes a file.
@@ -132,12 +134,12 @@ class Session(Transfers):
     def _pass_by(self, transfer: Transfer, backpressure: Backpressure) -> None:
         """Read everything up to the end past a copy in memory, which keeps the latest of it."""
         with backpressure.passing():
-            transfer.request(EVERYTHING)
+            transfer.request(_PAST_ANY_END)
             try:
                 while transfer.size is None:
-                    transfer.wait(EVERYTHING, POLL_INTERVAL_SECONDS)
+                    transfer.wait(_PAST_ANY_END, POLL_INTERVAL_SECONDS)
             finally:
-                transfer.cancel(EVERYTHING, cut=True)
+                transfer.cancel(_PAST_ANY_END, cut=True)
 
     def hand_out(self, size: int) -> int:
         """Return *size* to a caller, who may go by it: from now on a resource of another size is an error."""
