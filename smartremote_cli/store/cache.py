@@ -229,7 +229,7 @@ def confirms(known: Identity, now: Identity) -> bool:
 
     It takes a validator that was strong for those bytes, equal in both.
     """
-    if not (known.is_proof and now.is_proof) or known.size is None or known.size != now.size:
+    if not known.is_proof or known.size is None or known.size != now.size:
         return False
     if known.compare(now) is not Match.SAME:
         return False
