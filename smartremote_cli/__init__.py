@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from .events import Snapshot
     from .library.manager import DownloadManager, open
     from .library.remote_file import RemoteFile
-    from .transport.transport import Options
+    from .transport.options import Options
 
 __all__ = [
     "Archive",
@@ -77,7 +77,7 @@ _HOMES = {
     "ByteRange": "core.ranges",
     "DownloadManager": "library.manager",
     "Entry": "archives.entry",
-    "Options": "transport.transport",
+    "Options": "transport.options",
     "RemoteFile": "library.remote_file",
     "Snapshot": "events",
     "list_archive": "archives.listing",

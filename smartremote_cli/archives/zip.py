@@ -22,8 +22,6 @@ from .zip_end import Directory, find_directory
 from .zip_member import Member, extra_fields
 from .zip_offsets import unrolled
 
-__all__ = ["FORMAT", "TAIL", "Directory", "Member", "find_directory", "read_archive", "read_members"]
-
 # Bytes at the end of the file that are asked for first. They hold the end record with its longest comment (65,557
 # bytes), at least one whole block of 64 KiB, and the whole directory of most archives: one request lists those.
 TAIL = 131_072

@@ -36,7 +36,9 @@ def adopt(file: str, url: str, output: str | None, no_fetch: bool, **options: An
         from ..events import Notice
         from ..library.adopt import adopt as adopt_file
         from ..library.adopt import target_of
-        from ..library.download import Checksum, Download, DownloadOptions, check_output
+        from ..library.checksum import Checksum
+        from ..library.download import Download, check_output
+        from ..library.options import DownloadOptions
         from ..store.existing_file import amounts
         from ..transport.remote import Remote
 

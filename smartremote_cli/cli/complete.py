@@ -43,7 +43,9 @@ def complete(files: tuple[str, ...], url: str | None, **options: Any) -> int:
 
 
 def _complete_one(path: str, url: str | None, transport: Transport, options: dict[str, Any]) -> None:
-    from ..library.download import Checksum, Download, DownloadOptions
+    from ..library.checksum import Checksum
+    from ..library.download import Download
+    from ..library.options import DownloadOptions
     from ..transport.remote import Remote
 
     record = _record_of(path, url)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..core.urls import BESIDE
+from ..core.file_names import BESIDE
 from ..errors import UsageError
 from .options import display_options, fill_options, network_options
 from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
@@ -35,7 +35,9 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
         raise UsageError("--output", f"names ending in {' or '.join(BESIDE)} are reserved for part records")
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..events import Notice
-        from ..library.download import Checksum, Download, DownloadOptions, check_output
+        from ..library.checksum import Checksum
+        from ..library.download import Download, check_output
+        from ..library.options import DownloadOptions
         from ..store.names import file_name
         from ..transport.remote import Remote
 

@@ -7,22 +7,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import UsageError
 
-# Names come from URLs for those who ask: they find them here, too.
-from .file_names import BESIDE, MAX_NAME, file_name
-
-__all__ = [
-    "BESIDE",
-    "MAX_NAME",
-    "check_url",
-    "credentials_of",
-    "escaped",
-    "file_name",
-    "is_same_origin",
-    "origin_of",
-    "redact",
-    "without_credentials",
-]
-
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(\[[^\]@]*\]|[^:@\[\]]*)(:\d+)?", re.ASCII)
 

@@ -14,8 +14,6 @@ from ..transport.remote import Remote
 from .options import DownloadOptions
 from .session import Session
 
-__all__ = ["Adopted", "adopt", "target_of"]
-
 
 class Adopted(NamedTuple):
     """The file that was made a download of ours, how many of its bytes are believed, and the resource's size."""

@@ -19,11 +19,8 @@ from ..store.leftovers import inspect, record_path
 from ..transfer.transfer import Transfer
 from ..transport.limiter import Limiter
 from ..transport.remote import Remote
-from .checksum import Checksum
 from .options import DownloadOptions
 from .session import Session
-
-__all__ = ["Checksum", "Download", "DownloadOptions", "check_output"]
 
 
 class Download:

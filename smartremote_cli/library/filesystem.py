@@ -19,7 +19,7 @@ from typing import Any, SupportsIndex
 from fsspec.spec import AbstractFileSystem
 
 from ..errors import RefusedError
-from ..transport.transport import Options
+from ..transport.options import Options
 from .manager import DownloadManager
 from .remote_file import RemoteFile
 

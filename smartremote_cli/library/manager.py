@@ -22,8 +22,9 @@ from ..store.destinations import Destination, MemoryDestination
 from ..store.file_destination import FileDestination
 from ..transfer.state import Policy
 from ..transport.limiter import Limiter
+from ..transport.options import Options
 from ..transport.remote import Remote
-from ..transport.transport import IDLE_SECONDS, Options, Transport
+from ..transport.transport import IDLE_SECONDS, Transport
 from .background import BackgroundFiller
 from .checksum import Checksum
 from .open_file import OpenFile

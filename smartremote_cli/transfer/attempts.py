@@ -32,7 +32,7 @@ from ..protocol.verdict import (
     Verdict,
     judge,
 )
-from ..transport.remote import refusal
+from ..transport.refusals import refusal
 from ..transport.response import Response
 from .opening import Opening
 from .phase import Probing, SingleStream

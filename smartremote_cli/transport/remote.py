@@ -17,13 +17,10 @@ from ..core.urls import check_url, credentials_of, escaped, is_same_origin, reda
 from ..errors import AttemptFailed, RefusedError, SmartRemoteError, UsageError
 from ..protocol.answers import Asked
 from . import netrc
-from .options import RESERVED, check_header
-from .refusals import TEMPORARY, refusal
+from .refusals import TEMPORARY
 from .response import Response
 from .transport import Transport
 from .variant import variant_of
-
-__all__ = ["MAX_REDIRECTS", "RESERVED", "Remote", "check_header", "refusal"]
 
 MAX_REDIRECTS = 10  # binding (contract); browsers follow 20, curl 30 or 50, and real chains are under five
 # A redirect's body of up to this size is read, so that its connection can be used again: one read's worth.

@@ -13,15 +13,13 @@ from .body import Answer
 from .dialer import Dialer
 from .direct import DirectSender
 from .exchange import Exchange
-from .options import USER_AGENT, Options
+from .options import Options
 from .preconnect import Preconnection
 from .response import Response
 from .visitor import Credentials, Visitor
 
 if TYPE_CHECKING:
     import httpx
-
-__all__ = ["IDLE_SECONDS", "USER_AGENT", "Options", "Transport"]
 
 # Servers close idle connections after 5 s (Apache) to 75 s (nginx), load balancers after 60 to 350: longer is no use.
 IDLE_SECONDS = 300.0

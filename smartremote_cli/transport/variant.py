@@ -11,7 +11,7 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from .transport import Options
+from .options import Options
 
 if TYPE_CHECKING:
     import httpx

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartremote_cli.archives.listing import list_archive
-from smartremote_cli.archives.zip import TAIL, Directory, Member, find_directory, read_members
+from smartremote_cli.archives.zip import TAIL, read_members
+from smartremote_cli.archives.zip_end import Directory, find_directory
+from smartremote_cli.archives.zip_member import Member
 from smartremote_cli.errors import DamagedError
 
 LOCAL = b"PK\3\4" + bytes(26)

@@ -17,7 +17,7 @@ import pytest
 from smartremote_cli import DownloadManager
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.store.cache import Cache
-from smartremote_cli.transport.transport import Options
+from smartremote_cli.transport.options import Options
 from tests.cli.afterwards import DATA, MIB, OTHER, SIZE
 from tests.support import faults
 from tests.support.server import Fault, Patterned, Resource, Server, pattern

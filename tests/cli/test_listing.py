@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartremote_cli.archives.listing import list_archive
-from smartremote_cli.archives.zip import Member
+from smartremote_cli.archives.zip_member import Member
 from smartremote_cli.cli.listing import Patterns, _local_minute, json_lines, names, raw_names, table, write
 from smartremote_cli.core.text import printable
 from smartremote_cli.errors import DamagedError

@@ -9,15 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smartremote_cli.core.urls import (
-    MAX_NAME,
-    check_url,
-    credentials_of,
-    file_name,
-    origin_of,
-    redact,
-    without_credentials,
-)
+from smartremote_cli.core.file_names import MAX_NAME, file_name
+from smartremote_cli.core.urls import check_url, credentials_of, origin_of, redact, without_credentials
 from smartremote_cli.errors import UsageError
 
 # -- what is a URL --

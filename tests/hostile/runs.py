@@ -15,11 +15,13 @@ from pyroaring import BitMap
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.events import Event
-from smartremote_cli.library.download import Download, DownloadOptions
+from smartremote_cli.library.download import Download
+from smartremote_cli.library.options import DownloadOptions
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.transfer.state import Policy
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.hostile.rows import HELD, ONE, QUERY, SECRETS, TIMEOUT, Row, Versions
 from tests.support.leftovers import known_of, leave_partial
 from tests.support.server import Resource, Server

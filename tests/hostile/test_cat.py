@@ -9,8 +9,9 @@ import pytest
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.library.reading import Reader
 from smartremote_cli.transfer.state import Policy
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.hostile import (
     test_codings,
     test_connections,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.library.download import Checksum, DownloadOptions
+from smartremote_cli.library.checksum import Checksum
+from smartremote_cli.library.options import DownloadOptions
 from tests.hostile.rows import (
     BARE,
     BARE_TWO,

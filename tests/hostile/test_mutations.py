@@ -16,8 +16,9 @@ import pytest
 from smartremote_cli.errors import SmartRemoteError
 from smartremote_cli.library.reading import Reader
 from smartremote_cli.transfer.state import Policy
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.hostile.runs import download, left_behind
 from tests.support import faults
 from tests.support.server import Body, Exchange, Fault, Patterned, Reply, Resource, Server

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from smartremote_cli.transport.transport import Options
+from smartremote_cli.transport.options import Options
 from tests.hostile.rows import CONTENT, ONE
 from tests.hostile.runs import download, judge_run
 from tests.support.proxy import Proxy

@@ -9,8 +9,9 @@ import pytest
 
 from smartremote_cli.library.reading import Reader
 from smartremote_cli.store.cache import Cache
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.server import Resource, Server, pattern
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.transport.transport import Options
+from smartremote_cli.transport.options import Options
 from tests.hostile.rows import CONTENT, ONE, QUERY, Row, after, first, fresh_and_resumed, row
 from tests.hostile.runs import download, judge_run, leave_version_one, run_row
 from tests.support import faults

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smartremote_cli.transport.transport import Options
+from smartremote_cli.transport.options import Options
 from tests.hostile.rows import CONTENT, MIB, ONE, QUERY, Row, every, nth, patient, row
 from tests.hostile.runs import download, judge_run, leave_version_one
 from tests.support import faults

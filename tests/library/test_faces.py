@@ -27,8 +27,9 @@ from smartremote_cli.store.cache import Cache
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.transfer.state import Policy
 from smartremote_cli.transport.limiter import Limiter
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.managers import manager
 from tests.support.server import Patched, Patterned, Resource, Server, pattern

@@ -23,8 +23,9 @@ from smartremote_cli.store.destinations import first_of_nothing
 from smartremote_cli.store.memory_copy import MemoryCopy
 from smartremote_cli.transfer.state import Policy
 from smartremote_cli.transfer.transfer import Transfer
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.server import Content, Patched, Patterned, Resource, Server, pattern
 from tests.support.threads import nothing_left_behind

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.protocol.answers import Asked
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.response import Response
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.support.server import pattern
 
 DATA = pattern(300_000)

@@ -21,10 +21,11 @@ from smartremote_cli.errors import (
 )
 from smartremote_cli.protocol.answers import Asked
 from smartremote_cli.transport.connection import Connection, ConnectionEndedError
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.proxy import Proxy, ProxyError, parse_proxy, proxy_for
 from smartremote_cli.transport.remote import Remote
 from smartremote_cli.transport.socks import negotiate
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.proxy import Proxy as HttpProxy
 from tests.support.proxy import SocksProxy

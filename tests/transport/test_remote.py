@@ -16,8 +16,10 @@ from smartremote_cli.errors import (
     SmartRemoteError,
     UsageError,
 )
-from smartremote_cli.transport.remote import MAX_REDIRECTS, RESERVED, Remote, check_header, refusal
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.options import RESERVED, Options, check_header
+from smartremote_cli.transport.refusals import refusal
+from smartremote_cli.transport.remote import MAX_REDIRECTS, Remote
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.server import (
     Resource,

@@ -13,8 +13,9 @@ import pytest
 
 from smartremote_cli.errors import AttemptFailed, ClosedError, RefusedError, SmartRemoteError, UsageError
 from smartremote_cli.protocol.answers import EVERYTHING, Asked
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.server import (
     Certificates,

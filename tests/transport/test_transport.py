@@ -18,8 +18,9 @@ from smartremote_cli.errors import (
     SmartRemoteError,
     UsageError,
 )
+from smartremote_cli.transport.options import Options
 from smartremote_cli.transport.remote import Remote
-from smartremote_cli.transport.transport import Options, Transport
+from smartremote_cli.transport.transport import Transport
 from tests.support import faults
 from tests.support.server import (
     Certificates,
