@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from .core.blocks import BlockMap
     from .core.ranges import ByteRange
     from .events import Snapshot
-    from .library.manager import DownloadManager, open
+    from .library.manager import DownloadManager
+    from .library.open_url import open
     from .library.remote_file import RemoteFile
     from .transport.options import Options
 
@@ -81,7 +82,7 @@ _HOMES = {
     "RemoteFile": "library.remote_file",
     "Snapshot": "events",
     "list_archive": "archives.listing",
-    "open": "library.manager",
+    "open": "library.open_url",
 }
 
 

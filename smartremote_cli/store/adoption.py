@@ -24,19 +24,9 @@ from .controls import Claims
 from .copies import Copy, Head, Opened
 from .destinations import meet_again
 from .evidence import CONTROL_FILES, SAMPLE_BYTES, control_file
-from .files import (
-    folder_of,
-    is_marked,
-    local,
-    mark,
-    open_locked,
-    remove,
-    replace,
-    sync_file,
-    sync_folder,
-    unmark,
-)
+from .files import folder_of, is_marked, local, mark, remove, replace, sync_file, sync_folder, unmark
 from .leftovers import inspect, load_record, record_path
+from .locks import open_locked
 from .part import Record, encode
 from .sums import Sums
 

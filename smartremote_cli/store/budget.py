@@ -22,7 +22,8 @@ from ..core.blocks import BLOCK
 from ..errors import LocalError
 from .cache_names import NotOursError, is_trusted
 from .cache_trim import evict, take_census
-from .files import folder_lock, local
+from .files import local
+from .locks import folder_lock
 
 # What a new block may take on the disk: itself, and a page each of the sums and of the record.
 CHARGE_PER_BLOCK = BLOCK + 4096

@@ -33,9 +33,10 @@ from .cache_names import (
 )
 from .cache_trim import ENTRY_BYTES
 from .cached_copy import CachedCopy
-from .files import folder_lock, is_at, local, replace, sync_folder
+from .files import is_at, local, replace, sync_folder
 from .leftovers import record_path
 from .local_copy import LocalCopy
+from .locks import folder_lock
 from .part import MAX_RECORD, Record, encode
 
 # Bytes of disk, unless SMARTREMOTE_CACHE_SIZE says otherwise: the contract's default.

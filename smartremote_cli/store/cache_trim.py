@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from .cache_names import is_entry_name, is_old_entry, is_trusted, paths_of, stem_of
-from .files import folder_lock, is_at
+from .files import is_at
 from .leftovers import record_path
+from .locks import folder_lock
 
 # What each entry is charged beside its data, at least: a record, its replacement and a page of sums.
 ENTRY_BYTES = 16 * 1024

@@ -17,8 +17,9 @@ from pyroaring import BitMap
 from ..errors import BusyError, LocalError
 from ..protocol.identity import Identity
 from .data_file import DataFile
-from .files import folder_of, is_at, is_marked, local, mark, max_name, open_locked, replace, sync_folder
+from .files import folder_of, is_at, is_marked, local, mark, max_name, replace, sync_folder
 from .leftovers import record_path
+from .locks import open_locked
 from .part import Record, encode
 from .sums import Sums
 

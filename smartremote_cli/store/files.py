@@ -1,4 +1,4 @@
-"""Files handled with care: opened once and locked, replaced whole or not at all, made durable in order.
+"""Files handled with care: replaced whole or not at all, made durable in order, marked while unfinished.
 
 Nothing here knows of blocks or records. Errors of the system pass as they are; `local` translates them.
 """
@@ -10,10 +10,8 @@ import errno
 import fcntl
 import hashlib
 import os
-import stat
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 from ..core.file_names import shortened
@@ -27,14 +25,6 @@ MAX_NAME = 255  # bytes of a file's name: NAME_MAX of Linux and of the file syst
 LONGEST_BESIDE = ".part.sums"  # the longest ending of what is kept beside a file
 
 _CLOEXEC = os.O_CLOEXEC
-
-# Wait this long for a folder's lock, seconds. By judgement: its holders need a millisecond, so that one which has it
-# for longer is stopped, or on a disk that hangs. After that, do not wait again for a while, but only look.
-LOCK_SECONDS = 0.4
-_HOPELESS_SECONDS = 5.0
-_LOCK_POLL_SECONDS = 0.002
-_HELD_TOO_LONG = "another process does not let go of the cache's lock"
-_hopeless_until: dict[str, float] = {}  # by the lock's name; a lost update costs a wait
 
 _BEING_WRITTEN = "another process is writing this file at the same moment"
 
@@ -68,48 +58,6 @@ def local(path: str) -> Iterator[None]:
         raise LocalError.of(path, error, hint=_HINTS.get(error.errno or 0)) from error
 
 
-def open_locked(path: str, extra: int, *, shared: bool = False) -> int:
-    """Open the regular file *path* for reading and writing, with the flags *extra*, and lock it for this process.
-
-    Raises `BusyError` when another process has it locked or puts another file in its place at this moment. Where
-    the file system has no locks, it goes without: all writes are positional.
-    """
-    flags, mode = os.O_RDWR | os.O_NONBLOCK | _CLOEXEC | extra, 0o666
-    if shared:  # the cache is its owner's alone, and holds no links
-        flags, mode = flags | os.O_NOFOLLOW, 0o600
-    descriptor = os.open(path, flags, mode)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise LocalError(path, "is not a regular file")
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(path, "another process is working on this file") from error
-        except OSError:
-            pass  # no locks here
-        if not is_at(descriptor, path):
-            raise BusyError(path, "another process has just replaced this file")
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def is_alone(descriptor: int) -> bool:
-    """Return whether no other process has the open file, locked as shared, in use.
-
-    Call it with the folder's lock held: for a moment the file may be without its own.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-    return True
-
-
 def open_nameless(folder: str) -> int:
     """Open a new file in *folder* without a name; closing it removes it."""
     descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
@@ -124,48 +72,6 @@ def is_at(descriptor: int, path: str) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
-
-
-@contextlib.contextmanager
-def folder_lock(folder: str) -> Iterator[None]:
-    """Hold the folder's lock: one process at a time creates, merges or removes what is shared in it.
-
-    Hold it for no longer than it takes to rewrite a record: not while syncing, listing, or waiting for anything.
-    Raises `BusyError` when another process, which may be stopped, does not let go of it.
-    """
-    name = os.path.join(folder, ".lock")
-    with local(name):
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | _CLOEXEC, 0o600)
-    try:
-        _wait_for_lock(descriptor, name)
-        yield
-    finally:
-        with contextlib.suppress(
-            OSError
-        ):  # closing is not enough: a child forked meanwhile has the descriptor too
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
-
-
-def _wait_for_lock(descriptor: int, name: str) -> None:
-    """Lock *descriptor*, waiting for `LOCK_SECONDS` at most; once that was in vain, look just once for a while."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            now = time.monotonic()
-            if now < _hopeless_until.get(name, 0.0):
-                raise BusyError(name, _HELD_TOO_LONG) from None
-            if now >= deadline:
-                _hopeless_until[name] = now + _HOPELESS_SECONDS
-                raise BusyError(name, _HELD_TOO_LONG) from None
-            time.sleep(_LOCK_POLL_SECONDS)
-            continue
-        except OSError:
-            pass  # without locks the bytes are right all the same
-        _hopeless_until.pop(name, None)
-        return
 
 
 def replace(path: str, data: bytes, *, sync: bool, new: bool = False) -> None:

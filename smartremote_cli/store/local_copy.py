@@ -19,8 +19,9 @@ from ..protocol.identity import Identity
 from .copies import RecordDraft
 from .creation import create_files
 from .data_file import DataFile
-from .files import is_alone, local, mark, open_locked
+from .files import local, mark
 from .leftovers import blocks_in_file, record_path
+from .locks import is_alone, open_locked
 from .part import Record
 from .record_keeper import RecordKeeper
 from .stamp import unstamp

@@ -24,7 +24,6 @@ from .copies import RecordDraft
 from .creation import create_files, remove_files
 from .data_file import DataFile
 from .files import (
-    folder_lock,
     folder_of,
     interruptibly,
     is_at,
@@ -38,6 +37,7 @@ from .files import (
     unmark,
 )
 from .leftovers import load_record, record_path
+from .locks import folder_lock
 from .part import Record, encode
 from .stamp import stamp, unstamp
 from .sums import Sums

@@ -59,7 +59,7 @@ the network.
     10. Position, Budget._lock, CachedCopy._guard, DataFile, Sums, MemoryCopy, Response, ConnectionPool: each guards its
         own fields, and takes no other
 
-The folder lock is the only one between processes that is waited for, for `files.LOCK_SECONDS` at most: a process that
+The folder lock is the only one between processes that is waited for, for `locks.LOCK_SECONDS` at most: a process that
 is stopped while it holds it costs the others the cache, not their bytes. It is held while a record, or the books, are
 rewritten: not while data are synced, while the folder is listed, or while anything else is waited for. The locks on
 entries, and on the grants of the budget, are tried and never waited for. `tests/store/test_cache_locks.py` holds every

@@ -19,7 +19,7 @@ from smartremote_cli.errors import BusyError, SmartRemoteError
 from smartremote_cli.events import Event, Notice
 from smartremote_cli.protocol.headers import Headers
 from smartremote_cli.protocol.identity import Identity
-from smartremote_cli.store import files
+from smartremote_cli.store import locks
 from smartremote_cli.store.cache import NO_LIMIT, Cache, confirms
 from smartremote_cli.store.cache_destination import CacheDestination, may_be_kept
 from smartremote_cli.store.cache_names import NotOursError
@@ -453,7 +453,7 @@ def test_no_lock_is_held_while_the_folder_is_listed(folder: Path, monkeypatch: p
     real, free = os.listdir, list[bool]()
 
     def listdir(path: str) -> list[str]:
-        with files.folder_lock(str(folder)):
+        with locks.folder_lock(str(folder)):
             free.append(True)
         return real(path)
 

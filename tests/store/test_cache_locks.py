@@ -22,7 +22,7 @@ from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import BusyError, LocalError
 from smartremote_cli.protocol.identity import Identity
-from smartremote_cli.store import files
+from smartremote_cli.store import locks
 from smartremote_cli.store.cache import Cache
 from smartremote_cli.store.cached_copy import CachedCopy
 from tests.store.test_cache import DATA, ONE, SIZE, URL, bring, kept, opened, save
@@ -242,7 +242,7 @@ def test_a_process_that_is_stopped_with_the_lock_costs_the_others_reuse_alone(tm
     cache = Cache(str(tmp_path / "cache"))
     kept(cache, 1)
     copy = opened(cache)
-    with files.folder_lock(cache.folder):
+    with locks.folder_lock(cache.folder):
         bring(copy, 2)
         save(copy)
         cache.finish(copy)

@@ -18,7 +18,7 @@ from pyroaring import BitMap
 from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import BusyError, LocalError
-from smartremote_cli.store import creation, files
+from smartremote_cli.store import creation, files, locks
 from smartremote_cli.store.files import MARK
 from smartremote_cli.store.leftovers import load_record
 from smartremote_cli.store.local_copy import LocalCopy
@@ -80,7 +80,7 @@ def test_who_comes_second_leaves_the_record_of_who_made_the_data_file_of_it(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One process links the record, and another one finds it and is at work before the first makes the data file."""
-    real, winner = files.open_locked, list[LocalCopy]()
+    real, winner = locks.open_locked, list[LocalCopy]()
 
     def open_locked(name: str, extra: int, **more: bool) -> int:
         if extra & os.O_EXCL and not winner:
