@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+MAP_CELLS = 64  # in a Snapshot; a display resamples them to the width of its window
+
 
 class Started(NamedTuple):
     """The server has answered: the size (None while unknown), and the bytes that were held before."""

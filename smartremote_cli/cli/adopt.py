@@ -8,7 +8,7 @@ import click
 
 from ..errors import UsageError
 from .options import display_options, fill_options, network_options
-from .wiring import limiter_of, policy_of, progress_of, transport_of
+from .wiring import download_options_of, limiter_of, progress_of, transport_of
 
 
 @click.command()
@@ -36,30 +36,25 @@ def adopt(file: str, url: str, output: str | None, no_fetch: bool, **options: An
         from ..events import Notice
         from ..library.adopt import adopt as adopt_file
         from ..library.adopt import target_of
-        from ..library.checksum import Checksum
         from ..library.download import Download, check_output
-        from ..library.options import DownloadOptions
         from ..store.existing_file import amounts
         from ..transport.remote import Remote
 
-        wishes = DownloadOptions(
-            policy=policy_of(options),
-            checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
-            restart_on_change=options["on_change"] == "restart",
-            sync=not options["no_sync"],
-        )
+        download_options = download_options_of(options)
         remote = Remote(url, transport)
         target = target_of(file, output)
         check_output(target)
         download: Download | None = None
         with progress_of(options, target, lambda: download.transfer if download else None) as progress:
-            adopted = adopt_file(remote, file, output, wishes, progress)
+            adopted = adopt_file(remote, file, output, download_options, progress)
             here = amounts(adopted.held, adopted.size)
             word = f"{here} are here and agree in samples" if adopted.held else "nothing of it can be kept"
             progress(Notice(f"{target}: {word}"))
             if no_fetch:
                 return
-            download = Download(remote, adopted.path, wishes, listener=progress, limiter=limiter_of(options))
+            download = Download(
+                remote, adopted.path, download_options, listener=progress, limiter=limiter_of(options)
+            )
             try:
                 download.run()
                 progress.done()

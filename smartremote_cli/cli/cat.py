@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import OffsetError
-from .options import Size, cache_options, display_options, network_options
+from .options import CONNECTIONS, Size, cache_options, display_options, network_options
 from .output import Output
-from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
+from .wiring import reader_of, transport_of
 
 if TYPE_CHECKING:
     from ..library.reading import Reader
-
-CONNECTIONS = 8  # as the default of `get --connections`
 
 
 @click.command()
@@ -34,24 +32,10 @@ def cat(url: str, offset: int, length: int | None, **options: Any) -> None:
     """Print a range of bytes of URL (all of it without options), fetching only the blocks that hold it."""
     out = Output()
     with transport_of(options, url) as transport:  # connects while the rest is imported
-        from ..library.reading import Reader
         from ..transport.remote import Remote
 
-        remote = Remote(url, transport)
-        reader: Reader | None = None
-        with progress_of(
-            options, remote.name, lambda: reader.transfer if reader else None, shy=True
-        ) as progress:
-            with Reader(
-                remote,
-                cache_of(options),
-                policy=policy_of(options, CONNECTIONS),
-                listener=progress,
-                limiter=limiter_of(options),
-                offline=options["offline"],
-            ) as reader:
-                _copy(reader, offset, length, out)
-            progress.done()
+        with reader_of(options, Remote(url, transport), CONNECTIONS) as (reader, _):
+            _copy(reader, offset, length, out)
 
 
 def _copy(reader: Reader, offset: int, length: int | None, out: Output) -> None:

@@ -10,7 +10,7 @@ import click
 from ..errors import DamagedError, ForeignFileError, LocalError, SmartRemoteError, UsageError
 from .completion import unfinished_files
 from .options import display_options, fill_options, network_options
-from .wiring import limiter_of, policy_of, progress_of, transport_of
+from .wiring import download_options_of, limiter_of, progress_of, transport_of
 
 if TYPE_CHECKING:
     from ..store.part import Record
@@ -43,9 +43,7 @@ def complete(files: tuple[str, ...], url: str | None, **options: Any) -> int:
 
 
 def _complete_one(path: str, url: str | None, transport: Transport, options: dict[str, Any]) -> None:
-    from ..library.checksum import Checksum
     from ..library.download import Download
-    from ..library.options import DownloadOptions
     from ..transport.remote import Remote
 
     record = _record_of(path, url)
@@ -55,19 +53,14 @@ def _complete_one(path: str, url: str | None, transport: Transport, options: dic
     source = url or (None if record is None else record.url)
     if source is None:
         raise UsageError(path, "its record names no URL; give one with --url")
-    wishes = DownloadOptions(
-        policy=policy_of(options),
-        checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
-        restart_on_change=options["on_change"] == "restart",
-        sync=not options["no_sync"],
-    )
+    download_options = download_options_of(options)
     remote = Remote(source, transport)
     # A file without record is what `get NEW -o FILE` makes of it.
     other = url is not None and record is not None and remote.url != record.url
     download: Download | None = None
     with progress_of(options, path, lambda: download.transfer if download else None) as progress:
         download = Download(
-            remote, path, wishes, listener=progress, limiter=limiter_of(options), other_url=other
+            remote, path, download_options, listener=progress, limiter=limiter_of(options), other_url=other
         )
         try:
             download.run()

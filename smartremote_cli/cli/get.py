@@ -9,7 +9,7 @@ import click
 from ..core.file_names import BESIDE
 from ..errors import UsageError
 from .options import display_options, fill_options, network_options
-from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
+from .wiring import cache_of, download_options_of, limiter_of, progress_of, transport_of
 
 
 @click.command()
@@ -35,19 +35,11 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
         raise UsageError("--output", f"names ending in {' or '.join(BESIDE)} are reserved for part records")
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..events import Notice
-        from ..library.checksum import Checksum
         from ..library.download import Download, check_output
-        from ..library.options import DownloadOptions
         from ..store.names import file_name
         from ..transport.remote import Remote
 
-        wishes = DownloadOptions(
-            policy=policy_of(options),
-            checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
-            restart_on_change=options["on_change"] == "restart",
-            overwrite=overwrite,
-            sync=not options["no_sync"],
-        )
+        download_options = download_options_of(options, overwrite=overwrite)
         remote = Remote(url, transport)
         if output is not None:
             check_output(output)
@@ -57,7 +49,7 @@ def get(url: str, output: str | None, overwrite: bool, **options: Any) -> None:
             download = Download(
                 remote,
                 output,
-                wishes,
+                download_options,
                 cache=cache_of(options),
                 listener=progress,
                 limiter=limiter_of(options),

@@ -16,7 +16,7 @@ _MAX_TIMEOUT_SECONDS = 1_000_000  # 11 days: in milliseconds it still fits the C
 _RETRIES = 5  # as aria2's --max-tries
 # A judgement between browsers (six to a host) and aria2's limit (16): more connections fill a link whose server
 # limits each of them, but some servers refuse them (429, 503).
-_CONNECTIONS = 8
+CONNECTIONS = 8
 _MAX_CONNECTIONS = 256  # bounds the threads and sockets of one run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -178,7 +178,7 @@ def fill_options(command: Command) -> Command:
             "-x",
             "--connections",
             type=click.IntRange(1, _MAX_CONNECTIONS),
-            default=_CONNECTIONS,
+            default=CONNECTIONS,
             metavar="N",
             show_default=True,
             help="Use at most N connections.",

@@ -18,15 +18,16 @@ from ..core.text import printable
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..library.options import DownloadOptions
+    from ..library.reading import Reader
     from ..store.cache import Cache
     from ..transfer.state import Policy
     from ..transfer.transfer import Transfer
     from ..transport.limiter import Limiter
     from ..transport.preconnect import Preconnection
+    from ..transport.remote import Remote
     from ..transport.transport import Transport
     from .progress.display import Progress
-
-_MAP_CELLS = 64  # resolution of the block map that a display is given; it is resampled to the window's width
 
 
 @contextlib.contextmanager
@@ -39,7 +40,7 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
         from ..transport.options import USER_AGENT, Options, check_header
         from ..transport.transport import Transport
 
-        wishes = Options(
+        network_options = Options(
             headers=[check_header(text) for given in options["header"] for text in _lines(given)],
             user=_user(options["user"]),
             netrc=options["netrc"],
@@ -54,7 +55,7 @@ def transport_of(options: dict[str, Any], url: str | None = None) -> Iterator[Tr
             cookies=options["cookies"],
             interface=options["interface"],
         )
-        with Transport(wishes, preconnection=preconnection) as transport:
+        with Transport(network_options, preconnection=preconnection) as transport:
             yield transport
 
 
@@ -100,6 +101,20 @@ def policy_of(options: dict[str, Any], connections: int | None = None) -> Policy
     return Policy(connections=count, retries=options["retries"], digest_decides=bool(options.get("checksum")))
 
 
+def download_options_of(options: dict[str, Any], *, overwrite: bool = False) -> DownloadOptions:
+    """Return what the options of `get`, `complete` and `adopt` say about one download."""
+    from ..library.checksum import Checksum
+    from ..library.options import DownloadOptions
+
+    return DownloadOptions(
+        policy=policy_of(options),
+        checksum=Checksum.parse(options["checksum"]) if options["checksum"] else None,
+        restart_on_change=options["on_change"] == "restart",
+        overwrite=overwrite,
+        sync=not options["no_sync"],
+    )
+
+
 def limiter_of(options: dict[str, Any]) -> Limiter | None:
     from ..transport.limiter import Limiter
 
@@ -127,7 +142,7 @@ def progress_of(
     options: dict[str, Any], name: str, transfer: Callable[[], Transfer | None], *, shy: bool = False
 ) -> Iterator[Progress]:
     """Show progress as the display options say; *shy* commands show it only when --progress asks for it."""
-    from ..events import Snapshot
+    from ..events import MAP_CELLS, Snapshot
     from .progress.display import make_progress
 
     def watch() -> Snapshot:
@@ -135,7 +150,7 @@ def progress_of(
         if current is None:
             return Snapshot(0, None, 0)
         present, size, connections = current.progress()
-        return Snapshot(present, size, connections, current.cells(_MAP_CELLS))
+        return Snapshot(present, size, connections, current.cells(MAP_CELLS))
 
     _log(options["verbose"])
     mode = options["progress"]
@@ -145,6 +160,25 @@ def progress_of(
         mode, quiet=options["quiet"], verbose=options["verbose"], watch=watch, name=name
     ) as progress:
         yield progress
+
+
+@contextlib.contextmanager
+def reader_of(options: dict[str, Any], remote: Remote, connections: int) -> Iterator[tuple[Reader, Progress]]:
+    """Read *remote* over up to *connections*, and show progress where --progress asks for it."""
+    from ..library.reading import Reader
+
+    reader: Reader | None = None
+    with progress_of(options, remote.name, lambda: reader.transfer if reader else None, shy=True) as progress:
+        with Reader(
+            remote,
+            cache_of(options),
+            policy=policy_of(options, connections),
+            listener=progress,
+            limiter=limiter_of(options),
+            offline=options["offline"],
+        ) as reader:
+            yield reader, progress
+        progress.done()
 
 
 def _log(verbose: bool) -> None:

@@ -10,7 +10,7 @@ import click
 from ..errors import DamagedError
 from .options import cache_options, display_options, network_options
 from .output import Output
-from .wiring import cache_of, limiter_of, policy_of, progress_of, transport_of
+from .wiring import reader_of, transport_of
 
 if TYPE_CHECKING:
     from .progress.display import Progress
@@ -35,39 +35,26 @@ def zip_ls(
     with transport_of(options, url) as transport:  # connects while the rest is imported
         from ..archives.listing import list_archive
         from ..core.urls import redact
-        from ..library.reading import Reader
         from ..transport.remote import Remote
         from . import listing
 
         remote = Remote(url, transport)
-        reader: Reader | None = None
-        with progress_of(
-            options, remote.name, lambda: reader.transfer if reader else None, shy=True
-        ) as progress:
-            with Reader(
-                remote,
-                cache_of(options),
-                policy=policy_of(options, 1),
-                listener=progress,
-                limiter=limiter_of(options),
-                offline=options["offline"],
-            ) as reader:
-                archive = list_archive(
-                    reader, remote.name, warn=_warner(progress, options, remote.name), offsets=as_json
-                )
-                chosen = listing.Patterns(patterns)
-                entries = chosen.select(archive)
-                if as_json:
-                    lines = listing.json_lines(entries)
-                elif null:
-                    lines = listing.raw_names(entries)
-                elif names_only:
-                    lines = listing.names(entries)
-                else:
-                    lines = listing.table(entries, redact(url), archive.comment)
-                listing.write(lines, out, errors="surrogateescape" if null else "backslashreplace")
-                out.finish()
-            progress.done()
+        with reader_of(options, remote, 1) as (reader, progress):
+            archive = list_archive(
+                reader, remote.name, warn=_warner(progress, options, remote.name), offsets=as_json
+            )
+            chosen = listing.Patterns(patterns)
+            entries = chosen.select(archive)
+            if as_json:
+                lines = listing.json_lines(entries)
+            elif null:
+                lines = listing.raw_names(entries)
+            elif names_only:
+                lines = listing.names(entries)
+            else:
+                lines = listing.table(entries, redact(url), archive.comment)
+            listing.write(lines, out, errors="surrogateescape" if null else "backslashreplace")
+            out.finish()
     if chosen.unmatched:
         raise DamagedError(remote.name, f"no name in it matches {', '.join(chosen.unmatched)}")
 

@@ -15,6 +15,7 @@ from .ranges import ByteRange
 BLOCK = 65_536  # bytes; the block size of the part records that Go's SmartRemote writes
 MAX_BLOCKS = 2**32  # a Roaring bitmap holds 32-bit numbers: 256 TiB
 MAX_SIZE = MAX_BLOCKS * BLOCK
+EVERY_BYTE = ByteRange(0, MAX_SIZE)  # of a resource of any size
 
 
 def blocks_in(size: int) -> int:

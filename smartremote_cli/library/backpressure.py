@@ -14,7 +14,7 @@ from ..transport.limiter import Limiter
 
 # How often a connection that is ahead of all readers looks whether one has caught up. Judgement: a fiftieth of a
 # second is not felt by a reader, whose bytes are here already, and costs no measurable processor time.
-POLL_INTERVAL_SECONDS = 0.02
+CATCH_UP_POLL_SECONDS = 0.02
 # How many bytes come between two looks at how full memory is: a stream exceeds the bound by this much at most.
 SHARE_BYTES = 1024 * 1024
 # How many bytes come between two looks at whether a copy on disk has become one in memory: a whole buffer (`receive`).
@@ -58,7 +58,7 @@ class Backpressure(Limiter):
         if transfer is None or not is_full(transfer):
             return
         while not stopped() and transfer.is_ahead:
-            time.sleep(POLL_INTERVAL_SECONDS)
+            time.sleep(CATCH_UP_POLL_SECONDS)
         self.let_go(transfer)
 
     @contextmanager
@@ -101,7 +101,7 @@ class Backpressure(Limiter):
             if self._passing and runs:
                 latest = max(0, runs[-1].stop - (transfer.copy.max_bytes or 0) // _SHARES_OF_LATEST)
                 pins.append(ByteRange(latest, MAX_SIZE))
-        kept = [ByteRange(want.start // BLOCK * BLOCK, want.stop) for want in (*pins, *self._demand())]
+        kept = [ByteRange(part.start // BLOCK * BLOCK, part.stop) for part in (*pins, *self._demand())]
         for run in runs:
             parts = [run]
             for part in kept:

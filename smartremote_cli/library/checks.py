@@ -115,7 +115,7 @@ class StreamDigest:
         return hasher.hexdigest() == checksum.digest
 
 
-def refusal(session: Session, wrong: Checksum, more: str = "") -> ChecksumError | ForeignFileError:
+def digest_error(session: Session, wrong: Checksum, more: str = "") -> ChecksumError | ForeignFileError:
     """Return the error for a resource that has not the digest *wrong*."""
     copy = session.destination.copy
     if copy is not None and copy.is_foreign:

@@ -6,24 +6,21 @@ import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from ..core.blocks import MAX_SIZE
-from ..core.ranges import ByteRange
+from ..core.blocks import EVERY_BYTE
 from ..errors import NotCachedError
-from ..events import Notice, Snapshot
+from ..events import MAP_CELLS, Notice, Snapshot
 from ..store.copies import Copy
 from ..transfer.digester import Digester
 from ..transfer.transfer import Transfer
-from .checks import refusal
+from .checks import digest_error
 from .checksum import Checksum
 
 if TYPE_CHECKING:
     from .session import Session
 
-EVERYTHING = ByteRange(0, MAX_SIZE)
 # How often a listener hears of progress. Judgement: fast enough for a display that people watch, and 5 calls a second
 # cost nothing.
 LISTENER_INTERVAL_SECONDS = 0.2
-CELLS = 64
 
 
 class Completion:
@@ -51,7 +48,7 @@ class Completion:
                 session.opened_copy()
                 if session.whole_copy() is None:
                     self._refuse_gaps()
-            elif session.attempt(EVERYTHING, self._fill):
+            elif session.attempt(EVERY_BYTE, self._fill):
                 return
 
     def _finds_damage(self) -> bool:
@@ -64,7 +61,7 @@ class Completion:
         session = self._session
         transfer.open()
         transfer.drop_damaged(everything=True)
-        with session.pinned(EVERYTHING), contextlib.ExitStack() as stack:
+        with session.pinned(EVERY_BYTE), contextlib.ExitStack() as stack:
             digesters = [
                 stack.enter_context(Digester(transfer, checksum.algorithm))
                 for checksum in session.expected()
@@ -72,7 +69,7 @@ class Completion:
             ]
             self._fetch(transfer)
             self._check(transfer, {digester.algorithm: digester for digester in digesters})
-        session.settle(transfer)
+        session.note_whole(transfer)
         return transfer.copy.max_bytes is not None
 
     def _fetch(self, transfer: Transfer) -> None:
@@ -83,13 +80,13 @@ class Completion:
         transfer.ensure()
 
     def _fetch_and_tell(self, transfer: Transfer, listener: Callable[[Snapshot], None]) -> None:
-        transfer.request(EVERYTHING)
+        transfer.request(EVERY_BYTE)
         try:
-            while not transfer.wait(EVERYTHING, LISTENER_INTERVAL_SECONDS):
+            while not transfer.wait(EVERY_BYTE, LISTENER_INTERVAL_SECONDS):
                 present, size, connections = transfer.progress()
-                listener(Snapshot(present, size, connections, transfer.cells(CELLS)))
+                listener(Snapshot(present, size, connections, transfer.cells(MAP_CELLS)))
         finally:
-            transfer.cancel(EVERYTHING)
+            transfer.cancel(EVERY_BYTE)
 
     def _check(self, transfer: Transfer, digesters: dict[str, Digester]) -> None:
         """Compare what *transfer* has brought; where it is wrong, fetch it once more."""
@@ -127,7 +124,7 @@ class Completion:
 
     def _refuse(self, wrong: Checksum, more: str = "") -> NoReturn:
         if self._session.destination.is_named:
-            raise refusal(self._session, wrong, more)
+            raise digest_error(self._session, wrong, more)
         self._session.refuse(wrong, more)
 
     def _pending(self, transfer: Transfer | None) -> tuple[Checksum, ...]:
@@ -158,7 +155,7 @@ def finish_unasked(session: Session) -> None:
 
     Where nothing was fetched there is nothing to find out, and a large file is not read for it.
     """
-    session.settle_if_complete()
+    session.note_whole_if_complete()
     copy = session.whole_copy()
     if copy is None:
         return
@@ -170,5 +167,5 @@ def finish_unasked(session: Session) -> None:
     if wrong is None:
         session.finish(checked=False)
     else:
-        session.tell(Notice(str(refusal(session, wrong))))
+        session.tell(Notice(str(digest_error(session, wrong))))
         session.distrust()

@@ -198,8 +198,8 @@ class DownloadManager:
             files = [entry.file for entry in self._entries.values() if entry.file is not None]
         try:
             pauses = [pause for file in files if not self._closed and (pause := file.fill()) is not None]
-        except Exception:  # a defect: no caller is waiting for it
-            self._logger.exception("smartremote: a defect while filling between reads")
+        except Exception:  # a bug: no caller is waiting for it
+            self._logger.exception("smartremote: a bug while filling between reads")
             return None
         return min(pauses, default=None)
 

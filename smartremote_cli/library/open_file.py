@@ -13,19 +13,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from ..core.blocks import MAX_SIZE, BlockMap
+from ..core.blocks import EVERY_BYTE, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import ClosedError, RemoteChangedError, SmartRemoteError
-from ..events import Listener, Snapshot
+from ..events import MAP_CELLS, Listener, Snapshot
 from ..store.destinations import Destination
 from ..transfer.transfer import Transfer
 from ..transport.remote import Remote
 from ..transport.transport import Transport
 from .checks import StreamDigest
 from .checksum import Checksum
-from .completion import CELLS, finish_unasked
+from .completion import finish_unasked
 from .options import DownloadOptions
-from .session import EVERYTHING, FIRST_BYTE, Session
+from .session import FIRST_BYTE, Session
 
 # Idle filling begins when nothing was read for this long. Judgement: a program that reads on does so sooner, and its
 # reads find the link free.
@@ -37,7 +37,7 @@ TURN_SECONDS = 2.0
 # How long to rest after an error, doubled each time: in the end a dead server is asked 12 times an hour.
 MIN_REST_SECONDS, MAX_REST_SECONDS = 1.0, 300.0
 # How often the filler looks whether a reader came.
-POLL_INTERVAL_SECONDS = 0.2
+FILL_POLL_SECONDS = 0.2
 
 
 class OpenFile:
@@ -67,7 +67,7 @@ class OpenFile:
         self._lock = threading.RLock()  # guards what follows; taken before the session's
         self._readers = 0
         self._last_read = time.monotonic()
-        self._idle_want: ByteRange | None = None
+        self._idle_piece: ByteRange | None = None
 
     def expect(self, checksum: Checksum) -> None:
         """Expect *checksum* as well, for another who opens the same."""
@@ -175,7 +175,7 @@ class OpenFile:
             self._session.complete(self._connections, listener)
         if listener is not None:
             size = self.size
-            listener(Snapshot(size, size, 0, (1.0,) * CELLS if size else ()))
+            listener(Snapshot(size, size, 0, (1.0,) * MAP_CELLS if size else ()))
 
     def save_part(self) -> None:
         """Save the record now. Does nothing for a complete file, or one of which nothing was read."""
@@ -216,10 +216,10 @@ class OpenFile:
         with self._lock:
             self._session.check_open()
             self._readers += 1
-            want, self._idle_want = self._idle_want, None
+            piece, self._idle_piece = self._idle_piece, None
             transfer = self._session.transfer
-        if want is not None and transfer is not None:
-            transfer.cancel(want, cut=True)
+        if piece is not None and transfer is not None:
+            transfer.cancel(piece, cut=True)
         try:
             yield
         finally:
@@ -243,13 +243,13 @@ class OpenFile:
             wait = max(self._last_read + IDLE_AFTER_SECONDS, self._rest_until) - time.monotonic()
             if wait > 0:
                 return wait
-            want = self._idle_want = self._next_missing()
+            piece = self._idle_piece = self._next_missing()
         try:
-            if want is None:
+            if piece is None:
                 return self._finish()
-            transfer = self._session.current(want)
+            transfer = self._session.current(piece)
             if transfer is not None:
-                self._wait_for_idle(transfer, want)
+                self._wait_for_idle(transfer, piece)
             self._rest = MIN_REST_SECONDS
         except SmartRemoteError:
             with self._lock:
@@ -269,21 +269,21 @@ class OpenFile:
         session = self._session
         transfer = session.current(FIRST_BYTE)
         if transfer is not None:
-            transfer.wait(EVERYTHING, POLL_INTERVAL_SECONDS)
+            transfer.wait(EVERY_BYTE, FILL_POLL_SECONDS)
         finish_unasked(session)
-        return None if session.finished else POLL_INTERVAL_SECONDS
+        return None if session.finished else FILL_POLL_SECONDS
 
-    def _wait_for_idle(self, transfer: Transfer, want: ByteRange) -> None:
-        """Wait for *want*, until a reader comes or nothing arrives for a while."""
+    def _wait_for_idle(self, transfer: Transfer, piece: ByteRange) -> None:
+        """Wait for *piece*, until a reader comes or nothing arrives for a while."""
         with self._lock:
-            if self._idle_want is not want:
+            if self._idle_piece is not piece:
                 return
-            transfer.request(want)
+            transfer.request(piece)
         try:
             present, since = -1, time.monotonic()
-            while not transfer.wait(want, POLL_INTERVAL_SECONDS):
+            while not transfer.wait(piece, FILL_POLL_SECONDS):
                 with self._lock:
-                    if self._idle_want is not want:
+                    if self._idle_piece is not piece:
                         return
                 arrived = transfer.progress()[0]
                 if arrived != present:
@@ -291,7 +291,7 @@ class OpenFile:
                 elif time.monotonic() - since >= TURN_SECONDS:
                     return
         finally:
-            transfer.cancel(want, cut=True)
+            transfer.cancel(piece, cut=True)
 
     def _next_missing(self) -> ByteRange | None:
         if self._session.copy is None or self._session.whole:

@@ -23,7 +23,7 @@ _SHARES_IN_ORDER, _SHARES = 2, 8
 PIECE_BYTES = 256 * 1024
 # How often a reader that waits looks whether its file was closed meanwhile. Judgement: who closes a file that another
 # thread reads expects an end soon, not at once.
-POLL_INTERVAL_SECONDS = 0.2
+READER_POLL_SECONDS = 0.2
 
 
 class Reads:
@@ -110,7 +110,7 @@ class Reads:
             wanted = ByteRange(wanted.start, min(wanted.stop, identity.size))
         with session.lock:
             self._read_ahead(transfer, wanted)
-        while not transfer.wait(wanted, POLL_INTERVAL_SECONDS):
+        while not transfer.wait(wanted, READER_POLL_SECONDS):
             if is_closed():
                 raise ClosedError(session.remote.name, "I/O operation on closed file")
         if not self._may_expose(transfer):

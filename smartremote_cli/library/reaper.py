@@ -74,8 +74,8 @@ def _serve(orders: queue.SimpleQueue[Callable[[], None] | None], kept: tuple[obj
             work()
         except (OSError, SmartRemoteError) as error:  # no caller is left to hear of it
             log.info("a forgotten file: %s", error)
-        except Exception:  # a defect: the next ones are closed all the same
-            log.exception("smartremote: a defect while closing a forgotten file")
+        except Exception:  # a bug: the next ones are closed all the same
+            log.exception("smartremote: a bug while closing a forgotten file")
         del work  # or what it closed could not be collected while this thread waits
 
 

@@ -18,13 +18,12 @@ from ..store.destinations import Destination
 from ..transfer.transfer import Transfer
 from ..transport.remote import Remote
 from .backpressure import Backpressure
-from .checks import refusal
+from .checks import digest_error
 from .checksum import Checksum
 from .options import DownloadOptions
-from .reads import POLL_INTERVAL_SECONDS, Reads
+from .reads import READER_POLL_SECONDS, Reads
 from .transfers import Transfers
 
-EVERYTHING = ByteRange(0, MAX_SIZE)
 FIRST_BYTE = ByteRange(0, 1)
 # Wanted until the end is known: what was let go of on the way there is not asked for again.
 _PAST_ANY_END = ByteRange(MAX_SIZE - 1, MAX_SIZE)
@@ -137,7 +136,7 @@ class Session(Transfers):
             transfer.request(_PAST_ANY_END)
             try:
                 while transfer.size is None:
-                    transfer.wait(_PAST_ANY_END, POLL_INTERVAL_SECONDS)
+                    transfer.wait(_PAST_ANY_END, READER_POLL_SECONDS)
             finally:
                 transfer.cancel(_PAST_ANY_END, cut=True)
 
@@ -189,7 +188,7 @@ class Session(Transfers):
 
     def refuse(self, wrong: Checksum, more: str = "") -> NoReturn:
         """Raise the error for a resource whose digest is *wrong*. What is held of it is not trusted any more."""
-        error = refusal(self, wrong, more)
+        error = digest_error(self, wrong, more)
         try:
             self.distrust()
         except SmartRemoteError as trouble:  # a full disk, or closed meanwhile: the digest is what matters
@@ -213,7 +212,7 @@ class Session(Transfers):
             self.check_open()
             return self.copy if self.whole else None
 
-    def settle(self, transfer: Transfer) -> None:
+    def note_whole(self, transfer: Transfer) -> None:
         """From now on read the copy alone, if every block is here and compared."""
         with self.lock:
             if self.transfer is not transfer or not transfer.is_complete:
@@ -227,23 +226,23 @@ class Session(Transfers):
             self.transfer = None
         transfer.stop()
 
-    def settle_if_complete(self) -> None:
+    def note_whole_if_complete(self) -> None:
         with self.lock:
             transfer = self.transfer
         if transfer is not None and transfer.completes(LAST_CLAIMS_SECONDS):
-            self.settle(transfer)
+            self.note_whole(transfer)
 
-    def settle_if_held(self) -> None:
+    def wait_until_compared(self) -> None:
         """Where every block is held, wait until all that has to be compared was."""
         while self.whole_copy() is None:
             copy = self.opened_copy()
             if copy.max_bytes is not None or not copy.blocks.is_complete or self.options.offline:
                 return
-            self.attempt(FIRST_BYTE, self._ensure_and_settle)
+            self.attempt(FIRST_BYTE, self._ensure_and_note)
 
-    def _ensure_and_settle(self, transfer: Transfer) -> None:
+    def _ensure_and_note(self, transfer: Transfer) -> None:
         transfer.ensure()
-        self.settle(transfer)
+        self.note_whole(transfer)
 
     def finish(self, *, checked: bool = True) -> bool:
         """Make a file whose blocks are all here durable; its record goes. Return whether it is.
@@ -270,7 +269,7 @@ class Session(Transfers):
 
     def forget(self, damaged: ByteRange) -> None:
         """Forget the blocks that *damaged* touches; a complete file gets its record back first."""
-        self.settle_if_held()
+        self.wait_until_compared()
         with self.finishing, self.lock:  # also over the disk: nothing may be read that is being forgotten
             self.end_streams()
             self.reopen()

@@ -21,7 +21,7 @@ from ..protocol.answers import Asked
 from ..protocol.identity import Identity
 from .claimed_file import ClaimedFile, claimed_by, claimed_without_control, read_claims
 from .controls import Claims
-from .copies import Copy, Head, Opened
+from .copies import AnswerHead, Copy, Opened
 from .destinations import meet_again
 from .evidence import CONTROL_FILES, SAMPLE_BYTES, control_file
 from .files import folder_of, is_marked, local, mark, remove, replace, sync_file, sync_folder, unmark
@@ -112,7 +112,7 @@ class Adoption:
         most = len(self._begin) if self._begin else SAMPLE_BYTES
         return Asked(range=ByteRange(0, most)), {}
 
-    def open(self, identity: Identity, head: Head) -> Opened:
+    def open(self, identity: Identity, head: AnswerHead) -> Opened:
         """Open what is claimed, to be compared. Raises `ForeignFileError` when the sizes differ."""
         if head.status != 206 or identity.size is None:
             raise RefusedError(self._url, "the server sends no ranges: what is here cannot be gone on with")
@@ -167,7 +167,7 @@ class Adoption:
     def take_over(self, *, sync: bool = True) -> BlockMap:
         """Make the file a download of ours, named *target*; return the blocks that it holds.
 
-        Data that the record vouches for is synced before it. The control file goes last. A failure leaves the file
+        The data of the blocks in the record is synced before it. The control file goes last. A failure leaves the file
         as it was, without a record.
         """
         assert self._copy is not None, "nothing was compared"

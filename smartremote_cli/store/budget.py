@@ -106,7 +106,7 @@ class Budget:
         with self._lock:
             self._flying -= count
 
-    def settle(self) -> None:
+    def give_back(self) -> None:
         """Give back what was granted and not used, and trim the folder where it has grown beyond its limit."""
         with self._growing:
             with self._lock:
@@ -260,5 +260,5 @@ class NoBudget(Budget):
     def wrote(self, count: int) -> None:
         """Do nothing."""
 
-    def settle(self) -> None:
+    def give_back(self) -> None:
         """Do nothing."""

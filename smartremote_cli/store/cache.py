@@ -214,7 +214,7 @@ class Cache:
                 with contextlib.suppress(OSError):
                     os.utime(record, follow_symlinks=False)
         with contextlib.suppress(SmartRemoteError, OSError):
-            self._budget.settle()
+            self._budget.give_back()
 
     def _prepare(self) -> None:
         if self._trouble is not None:

@@ -13,7 +13,7 @@ from ..protocol.identity import Identity
 from .budget import CacheFullError
 from .cache import Cache, StaleEntryError, confirms
 from .cached_copy import CachedCopy
-from .copies import Copy, Head, Opened
+from .copies import AnswerHead, Copy, Opened
 from .destinations import can_confirm, first_of_held, first_of_nothing, meet_again
 from .memory_copy import MemoryCopy
 from .part import Record
@@ -58,7 +58,7 @@ class CacheDestination:
         asked = None if self.record is None else first_of_held(self.record, offset, length)
         return asked or (first_of_nothing(offset, length), {})
 
-    def open(self, identity: Identity, head: Head) -> Opened:
+    def open(self, identity: Identity, head: AnswerHead) -> Opened:
         confirmed = head.status == 304
         if self.copy is not None:
             return meet_again(self.copy, self.copy.identity if confirmed else identity, self._name)
@@ -68,7 +68,7 @@ class CacheDestination:
                     return self._open(known, head, record)
         return self._open(identity, head, None)
 
-    def _open(self, identity: Identity, head: Head, record: Record | None) -> Opened:
+    def _open(self, identity: Identity, head: AnswerHead, record: Record | None) -> Opened:
         """Open the entry as *record* has it, or begin it anew; go on in memory where that cannot be."""
         try:
             if may_be_kept(head.headers):

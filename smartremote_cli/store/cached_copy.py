@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pyroaring import BitMap
 
-from ..core.blocks import BLOCK, MAX_BLOCKS, MAX_SIZE, BlockMap
+from ..core.blocks import BLOCK, EVERY_BYTE, MAX_BLOCKS, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import BusyError, LocalError, SmartRemoteError
 from ..protocol.identity import Identity
@@ -184,7 +184,7 @@ class CachedCopy(LocalCopy):
 
     def damaged(self, *, everything: bool = False) -> BitMap:
         if everything:
-            self._check(ByteRange(0, MAX_SIZE))
+            self._check(EVERY_BYTE)
         with self._guard:  # they stay damaged until they are written again
             return self._damaged.copy()
 

@@ -28,7 +28,7 @@ class RecordDraft(NamedTuple):
     compared: bool = True
 
 
-class Head(Protocol):
+class AnswerHead(Protocol):
     """What a destination needs of the first answer: its status and its header fields."""
 
     @property

@@ -133,7 +133,7 @@ class DataFile:
                 raise
 
     def check_place(self) -> None:
-        """Raise unless *path* still names this file: a record beside another would vouch for the wrong bytes."""
+        """Raise unless *path* still names this file: a record beside another would be about the wrong bytes."""
         if not is_at(self._descriptor, self._path):
             what = "replaced" if os.path.lexists(self._path) else "deleted"
             raise LocalError(self._path, f"the file was {what} while it was being filled")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..core.blocks import BLOCK, MAX_SIZE, BlockMap
+from ..core.blocks import BLOCK, EVERY_BYTE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import RemoteChangedError
 from ..plan.planner import with_seams
 from ..protocol.answers import Asked
 from ..protocol.identity import Identity, Match, changed
-from .copies import Copy, Head, Opened
+from .copies import AnswerHead, Copy, Opened
 from .memory_copy import MAX_IN_MEMORY, MemoryCopy
 from .part import Record
 
@@ -52,7 +52,7 @@ class Destination(Protocol):
         A negative *offset* counts from the end; *length* None means up to the end.
         """
 
-    def open(self, identity: Identity, head: Head) -> Opened:
+    def open(self, identity: Identity, head: AnswerHead) -> Opened:
         """Open the copy, or let the one that is open meet the resource again. Raises when it is another one."""
 
     def open_unasked(self) -> Copy | None:
@@ -94,7 +94,7 @@ class MemoryDestination:
     def first(self, offset: int, length: int | None) -> tuple[Asked, dict[str, str]]:
         return first_of_nothing(offset, length), {}
 
-    def open(self, identity: Identity, head: Head) -> Opened:
+    def open(self, identity: Identity, head: AnswerHead) -> Opened:
         if self._copy is None:
             self._copy = MemoryCopy(identity)
             return Opened(self._copy)
@@ -137,7 +137,7 @@ def in_one_request(first: Asked) -> Asked:
     A single connection gains nothing by asking in parts, and some links work only once.
     """
     if first.range == ByteRange(0, FIRST_REQUEST_BYTES) and not first.inside:
-        return first._replace(range=ByteRange(0, MAX_SIZE))
+        return first._replace(range=EVERY_BYTE)
     return first
 
 

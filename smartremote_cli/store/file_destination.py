@@ -19,7 +19,7 @@ from ..protocol.answers import Asked
 from ..protocol.identity import Identity, Match, changed
 from .cache import Cache
 from .comparisons import count_text, samples_of, unverified_samples
-from .copies import Copy, Head, Opened
+from .copies import AnswerHead, Copy, Opened
 from .data_file import check_room_beside
 from .destinations import FIRST_REQUEST_BYTES, first_of_held, first_of_nothing, meet_again
 from .evidence import against, another_programs, is_foreign, is_foreign_part, unfinished
@@ -62,7 +62,6 @@ class FileDestination:
         """Look at what is there, and lock it when it is ours. Raises `LocalError`, `DamagedError`, `BusyError`."""
         self._url = url
         self._name = name
-        self._named = path is not None
         self._path = path
         self._cache = cache
         self._listener = listener
@@ -101,7 +100,7 @@ class FileDestination:
         # At block edges, without seams: the cached blocks may turn out to be of another version.
         return Asked(range=ByteRange(gap.start, min(gap.stop, gap.start + FIRST_REQUEST_BYTES)), inside=True)
 
-    def open(self, identity: Identity, head: Head) -> Opened:
+    def open(self, identity: Identity, head: AnswerHead) -> Opened:
         """Open the copy when the first answer is here, or let the one that is open meet the resource again.
 
         It meets it again after a failure, when another transfer begins, and after `give_up_held`.
@@ -125,7 +124,7 @@ class FileDestination:
                 return self._open_anew(self._path, identity, confirmed=confirmed)
 
     def open_unasked(self) -> LocalCopy | ExistingFile | None:
-        """Open what is held of this URL, as far as sums vouch for it; None when nothing there can be relied on."""
+        """Open what is held of this URL, as far as its sums agree; None when nothing there can be relied on."""
         match self._found:
             case Partial(copy, record):
                 if record.url != self._url or copy.identity.size is None:

@@ -20,7 +20,7 @@ from ..errors import BusyError, LocalError
 from ..threads import start
 
 MARK = "user.smartremote.partial"
-MAX_NAME = 255  # bytes of a file's name: NAME_MAX of Linux and of the file systems in use
+NAME_MAX = 255  # bytes of a file's name: NAME_MAX of Linux and of the file systems in use
 
 LONGEST_BESIDE = ".part.sums"  # the longest ending of what is kept beside a file
 
@@ -148,9 +148,9 @@ def scratch_of(path: str) -> str:
 def max_name(folder: str) -> int:
     """Return how many bytes a name in *folder* may have: 143 on eCryptfs, 255 almost anywhere else."""
     try:
-        return min(MAX_NAME, os.pathconf(folder, "PC_NAME_MAX"))
+        return min(NAME_MAX, os.pathconf(folder, "PC_NAME_MAX"))
     except (OSError, ValueError, AttributeError):  # the folder is missing, or the system has no such limit
-        return MAX_NAME
+        return NAME_MAX
 
 
 def fitting_name(name: str, folder: str) -> str:

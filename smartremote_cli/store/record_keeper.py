@@ -97,7 +97,7 @@ class RecordKeeper:
     def checkpoint(self, draft: RecordDraft) -> None:
         """Make *draft* survive a crash. One that is older than what the record says already is passed over.
 
-        The data it vouches for is flushed before the record replaces the old one. A crash at any point costs a
+        The data of the blocks in it is flushed before the record replaces the old one. A crash at any point costs a
         second download, never a hole taken for data. After a failed sync the old record stands for good.
         """
         with self._saving, self.file.using() as descriptor:
@@ -206,7 +206,7 @@ class RecordKeeper:
                 self._has_record, self._mine = True, bits
 
     def write(self, bits: BitMap, identity: Identity | None, descriptor: int, url: str | None = None) -> None:
-        """Replace the part record. It vouches for the data file as that is now.
+        """Replace the part record. It says what the data file holds now.
 
         Where locks do nothing, another process may be replacing that of a shared copy: then its record is as good.
         """

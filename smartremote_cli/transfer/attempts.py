@@ -15,7 +15,7 @@ from ..errors import AttemptFailed, PastEndError, RemoteChangedError, Unbelievab
 from ..events import Listener, Notice
 from ..plan import planner
 from ..plan.claims import Claim
-from ..protocol.answers import Asked, Partial, read_answer
+from ..protocol.answers import EVERYTHING, Asked, Partial, read_answer
 from ..protocol.digests import of_resource
 from ..protocol.labels import page_instead_of
 from ..protocol.verdict import (
@@ -79,7 +79,7 @@ class Attempts:
             remote = state.source.remote
             response = remote.ask(asked, condition.items(), lambda: state.is_leaving)
         else:
-            asked, condition = Asked(), {}
+            asked, condition = EVERYTHING, {}
         keep = False
         try:
             with self._workers.using(response):
@@ -118,7 +118,7 @@ class Attempts:
         """Return what to ask for, and the condition headers. Called with the guard held."""
         state, approach = self._state, self._state.source.approach
         if claim is None or state.ledger is None:
-            return (Asked(), {}) if state.is_streaming else (approach.first, approach.condition)
+            return (EVERYTHING, {}) if state.is_streaming else (approach.first, approach.condition)
         if not isinstance(state.mode, SingleStream):
             return Asked(range=state.ledger.range_to_ask(claim)), approach.precondition(state.identity)
         return _rest_of_stream(state.mode, claim.position)
@@ -213,4 +213,4 @@ def _rest_of_stream(stream: SingleStream, position: int) -> tuple[Asked, Mapping
         condition = known.if_range()
         if condition and planner.SEAM < position < known.size:
             return Asked(range=ByteRange(position - planner.SEAM, known.size)), condition
-    return Asked(), {}
+    return EVERYTHING, {}

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from ..core.blocks import BLOCK, MAX_SIZE
+from ..core.blocks import BLOCK, EVERY_BYTE
 from ..core.ranges import ByteRange
 from ..errors import ClosedError, LocalError
 from ..events import Listener, ignore
@@ -126,7 +126,7 @@ class Transfer:
         with state.cond:
             if state.ledger is None or state.ledger.claims or self.size is None:
                 return False
-            return state.error is None and state.is_satisfied(ByteRange(0, MAX_SIZE))
+            return state.error is None and state.is_satisfied(EVERY_BYTE)
 
     @property
     def is_ahead(self) -> bool:
@@ -152,7 +152,7 @@ class Transfer:
 
         Raises the error that ended the transfer; what had arrived by then is kept.
         """
-        asked = wanted or ByteRange(0, MAX_SIZE)
+        asked = wanted or EVERY_BYTE
         self.request(asked, first=True)
         try:
             self.wait(asked)

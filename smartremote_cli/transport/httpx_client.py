@@ -39,8 +39,8 @@ class ClientSender:
         try:
             request = self._request(url, headers, own)
         except (httpx.InvalidURL, UnicodeError) as error:
-            refusal = UsageError if own else RefusedError
-            raise refusal(redact(url), f"not a URL: {error}") from error
+            kind = UsageError if own else RefusedError
+            raise kind(redact(url), f"not a URL: {error}") from error
         try:
             auth = httpx.USE_CLIENT_DEFAULT if own else None
             raw = self._client.send(request, stream=True, auth=auth, follow_redirects=False)

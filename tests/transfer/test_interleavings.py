@@ -18,7 +18,7 @@ from smartremote_cli.core.blocks import BLOCK
 from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import RemoteChangedError
 from smartremote_cli.protocol.identity import Identity
-from smartremote_cli.store.copies import Head, Opened, RecordDraft
+from smartremote_cli.store.copies import AnswerHead, Opened, RecordDraft
 from smartremote_cli.store.destinations import first_of_nothing
 from smartremote_cli.store.memory_copy import MemoryCopy
 from smartremote_cli.transfer.state import Policy
@@ -52,7 +52,7 @@ class Copy(MemoryCopy):
 def transferring(server: Server, copy: MemoryCopy) -> Iterator[Transfer]:
     """A transfer into *copy* that has its first 4 MiB."""
 
-    def opener(identity: Identity, head: Head) -> Opened:
+    def opener(identity: Identity, head: AnswerHead) -> Opened:
         copy.settle(identity)
         return Opened(copy)
 
