@@ -37,7 +37,7 @@ from ..transport.response import Response
 from .opening import Opening
 from .phase import Probing, SingleStream
 from .receive import Receiver, VersionsMixed
-from .state import State
+from .state import Source, State
 from .workers import Workers
 
 log = logging.getLogger("smartremote")
@@ -61,8 +61,8 @@ class Attempts:
         self._listener = listener
         self._receiver = receiver
 
-    def make(self, claim: Claim | None, hold: Hold) -> bool:
-        """Send one request for what is left of *claim*; return whether its body was taken.
+    def make(self, source: Source, claim: Claim | None, hold: Hold) -> bool:
+        """Ask *source* for what is left of *claim*; return whether the body of its answer was taken.
 
         None stands for the claim of the first answer, which opens the copy; *hold* then has the claim that its body
         serves.
@@ -71,21 +71,20 @@ class Attempts:
         with state.cond:
             if claim is not None and state.ledger is not None and state.ledger.is_finished(claim):
                 return False  # another connection has taken it over, or fetched it
-            asked, condition = self._request_for(claim)
+            asked, condition = self._request_for(source, claim)
             response, state.carried_response = state.carried_response, None
             if claim is not None:
                 claim.since, claim.received = time.monotonic(), 0
         if response is None:
-            remote = state.source.remote
-            response = remote.ask(asked, condition.items(), lambda: state.is_leaving)
+            response = source.remote.ask(asked, condition.items(), lambda: state.is_leaving)
         else:
             asked, condition = EVERYTHING, {}
         keep = False
         try:
             with self._workers.using(response):
-                verdict = self._judge(response, asked, bool(condition))
+                verdict = self._judge(source, response, asked, bool(condition))
                 if isinstance(verdict, Accept):
-                    return self._take(claim, response, verdict, hold)
+                    return self._take(source, claim, response, verdict, hold)
                 keep = self._obey(verdict, response)
                 return False
         finally:
@@ -103,7 +102,7 @@ class Attempts:
                 return False
             if isinstance(state.mode, SingleStream):
                 if not state.mode.resumes:
-                    raise UnbelievableError(state.source.remote.name, "the server's answers are inconsistent")
+                    raise UnbelievableError(state.name, "the server's answers are inconsistent")
                 state.read_from_start()
                 return False
             state.carried_response = response
@@ -114,18 +113,18 @@ class Attempts:
         self._workers.abort_others()
         return response is not None
 
-    def _request_for(self, claim: Claim | None) -> tuple[Asked, Mapping[str, str]]:
+    def _request_for(self, source: Source, claim: Claim | None) -> tuple[Asked, Mapping[str, str]]:
         """Return what to ask for, and the condition headers. Called with the guard held."""
-        state, approach = self._state, self._state.source.approach
+        state, approach = self._state, source.approach
         if claim is None or state.ledger is None:
             return (EVERYTHING, {}) if state.is_streaming else (approach.first, approach.condition)
         if not isinstance(state.mode, SingleStream):
             return Asked(range=state.ledger.range_to_ask(claim)), approach.precondition(state.identity)
         return _rest_of_stream(state.mode, claim.position)
 
-    def _judge(self, response: Response, asked: Asked, conditioned: bool) -> Verdict:
+    def _judge(self, source: Source, response: Response, asked: Asked, conditioned: bool) -> Verdict:
         answer = read_answer(response.status, response.headers, asked)
-        state, source = self._state, self._state.source
+        state = self._state
         with state.cond:
             stream, known = state.stream, state.identity
             if stream is not None and stream.identity is not None and asked.header is not None:
@@ -146,7 +145,7 @@ class Attempts:
 
     def _obey(self, verdict: Verdict, response: Response) -> bool:
         """Do what *verdict* says about an answer whose body is not taken; return whether it is kept for later."""
-        name = self._state.source.remote.name
+        name = self._state.name
         if verdict is not Retry.USE_AS_STREAM:
             response.skip(MAX_SKIPPED_BODY)
         match verdict:
@@ -172,7 +171,9 @@ class Attempts:
                 raise refusal(response, name)
         return False
 
-    def _take(self, claim: Claim | None, response: Response, verdict: Accept, hold: Hold) -> bool:
+    def _take(
+        self, source: Source, claim: Claim | None, response: Response, verdict: Accept, hold: Hold
+    ) -> bool:
         """Take the body of a believed answer, for the claim that it serves."""
         state = self._state
         digest = of_resource(response.headers)
@@ -183,7 +184,7 @@ class Attempts:
             why = f"the server sent Content-Encoding {verdict.coding} although identity was requested"
             self._listener(Notice(f"{why}; storing the encoded bytes"))
         if claim is None:
-            self._warn_of_page(response)
+            self._warn_of_page(source, response)
             claim = self._opening.open(response, verdict)
             if claim is None:
                 return True
@@ -199,9 +200,9 @@ class Attempts:
             self._workers.start_one()
         return self._receiver.receive(claim, response, verdict.start, verdict.stop)
 
-    def _warn_of_page(self, response: Response) -> None:
+    def _warn_of_page(self, source: Source, response: Response) -> None:
         """Warn of a page of HTML where the URL names a file of another kind: a login, an error, an interstitial."""
-        name = page_instead_of(response.headers, self._state.source.remote.url)
+        name = page_instead_of(response.headers, source.remote.url)
         if name is not None:
             self._listener(Notice(f"the server sent an HTML page (text/html) in place of {name}"))
 

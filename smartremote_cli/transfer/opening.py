@@ -95,4 +95,4 @@ class Opening:
             size, present = state.copy.identity.size, state.copy.blocks.bytes_held
             self._workers.start_one()
             state.cond.notify_all()
-        self._listener(Started(state.source.remote.name, size, present))
+        self._listener(Started(state.name, size, present))

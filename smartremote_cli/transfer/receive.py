@@ -77,7 +77,7 @@ class Receiver:
 
     def __init__(self, state: State, limiter: Limiter | None) -> None:
         self._state = state
-        self._name = state.source.remote.name
+        self._name = state.name
         self._limiter = limiter
         self._own = threading.local()  # a buffer, for all the answers that a thread takes
         self._resetting = threading.Lock()  # writing waits until the record says that nothing is held

@@ -56,7 +56,11 @@ class Policy(NamedTuple):
 
 @dataclass(slots=True)
 class Source:
-    """Where the bytes come from: one URL, how its server is asked, and how patient the transfer is with it."""
+    """Where the bytes come from: one URL, how its server is asked, and how patient the transfer is with it.
+
+    `Transfer` makes it, `Worker` names it to `Attempts.make`, and an attempt asks no other. A second URL of the
+    resource is a second source with workers of its own; the README of this folder says what else it needs.
+    """
 
     remote: Remote
     approach: Approach
@@ -90,6 +94,11 @@ class State:
         self.restarts = 0
 
     # Questions
+
+    @property
+    def name(self) -> str:
+        """The resource's URL without its secrets, for messages."""
+        return self.source.remote.name
 
     @property
     def patience(self) -> Patience:

@@ -57,11 +57,12 @@ class Transfer:
             policy.connections, policy.retries, timeout, time.monotonic(), policy.pause, cores
         )
         self.remote = remote
-        self._state = state = State(Source(remote, Approach(first, condition or {}), patience), policy)
+        source = Source(remote, Approach(first, condition or {}), patience)
+        self._state = state = State(source, policy)
         self._workers = workers = Workers(state, lambda: self._worker.serve())
         opening = Opening(state, workers, opener, listener, self._start_checkpoints)
         attempts = Attempts(state, workers, opening, listener, Receiver(state, limiter))
-        self._worker = Worker(state, workers, attempts, listener)
+        self._worker = Worker(state, source, workers, attempts, listener)
         self._checkpoints: Checkpointer | None = None
 
     # Questions

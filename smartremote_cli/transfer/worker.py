@@ -24,7 +24,7 @@ from ..plan.claims import Claim
 from .attempts import Attempts
 from .provenance import Remedy, remedy
 from .receive import PartOnly, VersionsMixed
-from .state import State
+from .state import Source, State
 from .tries import Tries
 from .workers import Workers
 
@@ -36,10 +36,13 @@ IDLE_POLL_SECONDS = 0.1
 
 
 class Worker:
-    """The work that every thread of one transfer does."""
+    """The work that every thread of one transfer does, which asks *source*."""
 
-    def __init__(self, state: State, workers: Workers, attempts: Attempts, listener: Listener) -> None:
+    def __init__(
+        self, state: State, source: Source, workers: Workers, attempts: Attempts, listener: Listener
+    ) -> None:
         self._state = state
+        self._source = source
         self._workers = workers
         self._attempts = attempts
         self._listener = listener
@@ -194,7 +197,7 @@ class Worker:
     def _attempt(self, claim: Claim | None, tries: Tries) -> None:
         """Send one request, and ask in another way when believed answers keep bringing next to nothing."""
         before = 0 if claim is None else claim.position
-        taken = self._attempts.make(claim, self._serving)
+        taken = self._attempts.make(self._source, claim, self._serving)
         if claim is None or not taken:
             return
         brought = claim.position - before
@@ -202,9 +205,7 @@ class Worker:
         if tries.are_fruitless:
             self._attempts.turn_to_stream()
         elif brought <= 0 and not self._is_finished(claim):
-            raise AttemptFailed(
-                self._state.source.remote.name, "an answer brought none of the bytes asked for"
-            )
+            raise AttemptFailed(self._state.name, "an answer brought none of the bytes asked for")
 
     def _go_on_alone(self, error: RemotePermissionError, was_alone: bool) -> bool:
         """Take a 403 after successes as "too many connections": go on with one; return whether it is this worker's.
@@ -215,7 +216,7 @@ class Worker:
         with state.cond:
             if was_alone or not state.patience.go_on_alone():
                 raise error
-            state.source.approach = state.source.approach._replace(preconditions=False)
+            self._source.approach = self._source.approach._replace(preconditions=False)
             goes_on = len(state.workers) == 1
         log.info("%s; once more with one connection", error)
         return goes_on
@@ -256,7 +257,7 @@ class Worker:
 
         Called with the guard held. Raises the error that ends the patience.
         """
-        state, source = self._state, self._state.source
+        state, source = self._state, self._source
         tries.note_failure(error, now)
         if tries.are_exhausted:  # the condition may be what fails; validators are compared anyway
             source.approach = source.approach.without_conditions()
@@ -269,7 +270,7 @@ class Worker:
 
     def _ask_first_for_less(self, error: AttemptFailed) -> None:
         """Give up the range, or the suffix, that may be what the server fails at. Called with the guard held."""
-        source = self._state.source
+        source = self._source
         if error.broken and source.approach.first.range is not None:
             log.info("%s; once more without ranges, which may be what fails", error)
             self._attempts.turn_to_stream()
@@ -317,6 +318,6 @@ class Worker:
         if mixed.in_bytes and state.ledger is not None:
             state.dispute()
         flips = "; its answers are of several versions" if state.restarts else ""
-        error = RemoteChangedError(state.source.remote.name, f"{mixed}{flips}")
+        error = RemoteChangedError(state.name, f"{mixed}{flips}")
         state.end(error)
         return error

@@ -37,8 +37,7 @@ class Workers:
         if state.workers:  # go on with those that there are
             state.patience.most = state.patience.limit = len(state.workers)
         else:
-            name = state.source.remote.name
-            state.end(LocalError(name, "the system allows no more threads"))
+            state.end(LocalError(state.name, "the system allows no more threads"))
 
     def _useful(self) -> int:
         """Return how many workers have something to do."""
