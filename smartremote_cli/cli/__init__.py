@@ -5,7 +5,8 @@ itself: `--help`, `status` and the completion of a word never load the engine. M
 imported where the error is handled.
 
 - get, cat, zip_ls, status, complete, adopt, completion: the commands.
-- options: the options that commands share. wiring: the objects that these options describe.
+- options: the options that commands share. wiring: the objects that they describe (transport, policy, cache, display,
+  the options of a download, a reader).
 - listing: the forms in which zip-ls prints entries. output: standard output. progress: what stderr shows meanwhile.
 - signals: Ctrl-C and its relatives. completion_scripts: the scripts of the shells.
 """

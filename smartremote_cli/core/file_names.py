@@ -12,9 +12,8 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 MAX_NAME = 240  # bytes: NAME.part.sums still fits the 255 that file systems allow
 BESIDE = (".part", ".part.tmp", ".part.sums")  # names ending so belong to another file's download
 _MAX_SUFFIX = 16  # bytes: a longer one is taken as part of the name and cut like it
-_MAX_DISPOSITION = (
-    4096  # characters read: the longest name fits, percent-encoded too, and parsing takes bounded time
-)
+# Characters read: the longest name fits, percent-encoded too, and parsing takes bounded time.
+_MAX_DISPOSITION = 4096
 
 # `re` compiles these at their first use: many runs never need them.
 _PARAMETER = r"""(?s:([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*)))"""

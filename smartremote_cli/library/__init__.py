@@ -33,6 +33,12 @@ Arrows (who knows whom; each file knows only what is below it)
                                               \\    |
                                        checksum    options
 
+Beside the manager, `open_url` opens one URL with a manager of its own, and a `SharedFile` (`shared_file`) counts the
+`RemoteFile`s of one `OpenFile`. `adopt` is a short view of a session: it opens what another program has left.
+
+Three files name `Session` above them: checks, completion and reads are parts of it that stand in files of their own.
+They import it for its type alone (under TYPE_CHECKING), and `session` imports completion when `complete` is called.
+
 How a session goes: `attempt(wanted, work)` does *work* with the transfer under way or with a new one, and returns None
 where to look again: another thread had the transfer replaced, everything is here, or the resource changed and is
 started over. Every verb (read, size, complete, forget) is a loop around it. `complete` is: fill everything, compare it

@@ -36,7 +36,8 @@ IDLE_PIECE_BYTES = 8 * 1024 * 1024
 TURN_SECONDS = 2.0
 # How long to rest after an error, doubled each time: in the end a dead server is asked 12 times an hour.
 MIN_REST_SECONDS, MAX_REST_SECONDS = 1.0, 300.0
-# How often the filler looks whether a reader came.
+# How often the filler looks whether a reader came. Judgement: readers do not wait for it, so that a fifth of a second
+# only delays when their bytes have the whole link.
 FILL_POLL_SECONDS = 0.2
 
 

@@ -3,7 +3,9 @@
 Imports: core, errors.
 
 headers      the fields of an answer
+http1        *head*: a request's is built, an answer's is read; *framing*: what ends the body
 answers      *answer*: what a status and its fields promise; *asked*: what the request asked for
+approach     *approach*: how a server is asked, and what its answers so far have taught about that
 identity     *identity*: size and validators, which tell one version of a resource from the next
              *strong* validators prove equal bytes; a date is *settled* when it may count as one,
              and validators are *racy* when the resource had only just changed

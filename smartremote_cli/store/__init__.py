@@ -5,7 +5,8 @@ resume       how to start, given what an earlier run left
 names        the name of the data file, where the user gives none, as this locale can write it
 leftovers    what an earlier run left, read without changing it
 sums         *sums* (FILE.part.sums): a checksum of each block; *unverified* blocks may differ, and no sum tells
-files        locks, marks, atomic replacement, durable names
+files        marks, atomic replacement, durable names
+locks        *file lock*: tried, never waited for; *folder lock*: waited for, but not for long
 data_file    *data file*: written and read by any number of threads
 creation     record first, then data file
 record_keeper  *draft*: the blocks held at one moment, to be recorded; *checkpoint*: make a draft durable

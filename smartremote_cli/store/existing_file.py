@@ -125,7 +125,7 @@ class ExistingFile:
         return unfinished(self.path, f"the first {amounts(self._held, self._size)} are here", self._url)
 
     def accept(self) -> None:
-        """Take the mark and the sums of our unfinished download away: it is complete, whoever finished it.
+        """Take the mark and the sums of our unfinished download away: the file is complete.
 
         Raises `ForeignFileError` for a beginning.
         """

@@ -82,9 +82,8 @@ def folder_lock(folder: str) -> Iterator[None]:
         _wait_for_lock(descriptor, name)
         yield
     finally:
-        with contextlib.suppress(
-            OSError
-        ):  # closing is not enough: a child forked meanwhile has the descriptor too
+        with contextlib.suppress(OSError):
+            # Closing is not enough: a child forked meanwhile has the descriptor too.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 

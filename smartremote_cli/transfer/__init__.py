@@ -7,8 +7,13 @@ How a transfer goes
 ===================
 
 A `Transfer` owns a `State`, which its threads share, and a `Source` (`state.Source`): a remote, the approach that its
-server is asked with, and the patience that is left for it. Another URL of the same resource would be another `Source`;
-`library.transfers` chooses the remote that a transfer begins with.
+server is asked with, and the patience that is left for it. A worker names its source to each attempt
+(`Attempts.make`), and the attempt asks no other.
+
+*Another source.* A second URL of the same resource would be a second `Source`, with a `Worker` of its own; both are
+made in `Transfer.__init__`. Three things still mean the one source of `State.source`: `State.name`, which messages
+use; `State.patience`, which limits all workers together; and aborting, which works for any remote over the same
+transport. `library.transfers` chooses the remote that a transfer begins with.
 
 *Begin.* The transfer probes. One worker sends the first request (there is no HEAD: the answer to the first range
 brings size, validators and bytes at once). `protocol.answers` says what the answer promises by itself,

@@ -12,7 +12,12 @@ buffer.
 
 A *visitor* is who we are to servers in one run: the credentials by origin and by netrc, the nonces that servers gave,
 the cookies that they set. A *login* is how one request says so, over the *challenges* that answers pose. A *refusal* is
-what a status means for whoever asked. The *environment* names proxies; *options* are checked when they are given.
+what a status means for the caller. The *environment* names proxies; *options* are checked when they are given. A
+*variant* tells one asker from the next, so that caches keep their answers apart.
+
+Below that: `happy_eyeballs` chooses among the addresses of a host, `tls` and `socks` stand between a socket and HTTP,
+`heads` takes an answer's head out of what a connection brings, the `limiter` paces all connections together, and
+`failures` puts the errors of the system into the words of `errors`.
 
 Redirects, logging and credentials are left to `remote` in both cases: a client of its own would forward every header
 across origins and print secrets.

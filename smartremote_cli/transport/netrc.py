@@ -51,7 +51,7 @@ def _default_path() -> str | None:
     if named := os.environ.get("NETRC"):
         return named
     path = os.path.expanduser("~/.netrc")
-    return path if os.path.isabs(path) else None  # nobody's home is known
+    return path if os.path.isabs(path) else None  # no home folder is known
 
 
 def _look_up(

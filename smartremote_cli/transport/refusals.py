@@ -1,4 +1,4 @@
-"""Refusals: what an answer's status means for whoever asked, and what can be done about it."""
+"""Refusals: what an answer's status means for the caller, and what can be done about it."""
 
 from __future__ import annotations
 

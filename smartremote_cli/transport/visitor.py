@@ -81,7 +81,7 @@ class Visitor:
                 self._nonces[key] = _Nonce(challenge)
 
     def credentials(self, url: str, first: bool) -> Credentials | None:
-        """Return who we are at *url*, which is of the *first* origin or reached by a redirect; None for nobody."""
+        """Return who we are at *url*, which is of the *first* origin or reached by a redirect, or None."""
         own = self._own if first else None
         if own is not None and (own.password or own.found != "the URL"):
             return own
