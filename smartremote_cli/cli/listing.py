@@ -78,9 +78,8 @@ def table(entries: Iterable[Entry], archive: str, comment: str = "") -> Iterator
     yield from _comment_lines(comment)
     yield "  Length      Date    Time    Name\n---------  ---------- -----   ----\n"
     total = count = 0
-    for (
-        entry
-    ) in entries:  # 100,000 times for a large archive: rjust and isprintable save a tenth of the whole
+    for entry in entries:
+        # 100,000 times for a large archive: rjust and isprintable save a tenth of the whole.
         size, name, stamp = entry.size, entry.name, entry.unix_time
         when = entry.stored_minute or "" if stamp is None else _local_minute(stamp // 60)
         yield f"{str(size).rjust(9)}  {when:16}   {name if name.isprintable() else printable(name)}\n"

@@ -22,9 +22,8 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # End the process this long after a signal, whatever it is doing. People expect a Ctrl-C to work within a second; the
 # rest is for the interpreter to leave.
 _SHUTDOWN_SECONDS = 0.9
-_RERAISE_SECONDS = (
-    0.01  # send a signal again after this: by then the destructor that swallowed it has returned
-)
+# Send a signal again after this: by then the destructor that swallowed it has returned.
+_RERAISE_SECONDS = 0.01
 
 
 class Interrupted(BaseException):

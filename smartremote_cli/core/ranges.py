@@ -14,9 +14,8 @@ class ByteRange:
     stop: int
 
     def __post_init__(self) -> None:
-        if (
-            type(self.start) is not int or type(self.stop) is not int
-        ):  # a numpy.uint64 would wrap around below zero
+        if type(self.start) is not int or type(self.stop) is not int:
+            # A numpy.uint64 would wrap around below zero.
             object.__setattr__(self, "start", operator.index(self.start))
             object.__setattr__(self, "stop", operator.index(self.stop))
         if not 0 <= self.start < self.stop:

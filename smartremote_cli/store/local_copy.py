@@ -162,9 +162,8 @@ class LocalCopy:
             return
         if identity.size != self.blocks.size:
             self.blocks = BlockMap.fitting(identity.size, self.blocks.bits)
-        with (
-            self._file.using()
-        ):  # else it may be another file's descriptor, where this one was closed meanwhile
+        with self._file.using():
+            # Else it may be another file's descriptor, where this one was closed meanwhile.
             left = self._file.cut_to
         if left is not None:
             self.blocks.forget(ByteRange(left // BLOCK * BLOCK, MAX_SIZE))

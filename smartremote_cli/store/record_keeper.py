@@ -176,9 +176,8 @@ class RecordKeeper:
                 return
             interruptibly(partial(self._flush, names=True))
             self.file.check_whole(identity.size)
-            if (
-                keep is None
-            ):  # before the mark goes: what has neither mark nor stamp is compared, at the least
+            if keep is None:
+                # Before the mark goes: what has neither mark nor stamp is compared, at the least.
                 stamp(descriptor, self.url, identity, self._digest_of_sums(descriptor, bits, identity))
             unmark(descriptor)
             self._flush(names=True)

@@ -129,9 +129,8 @@ class Receiver:
                 return True  # what came before a stop is kept
             if hasher is not None:
                 hasher.update(view[:count])
-            if (
-                response.length is None and offset + count == stop
-            ):  # the last part waits for the end that proves it
+            if response.length is None and offset + count == stop:
+                # The last part waits for the end that proves it.
                 self._check_end(claim, response, start, stop)
             enough = self._place(claim, offset, view[:count], stop, overrules=start == 0)
             offset += count

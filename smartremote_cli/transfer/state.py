@@ -77,16 +77,14 @@ class State:
         self.policy = policy
         self.phase: Phase = Probing()
         self.workers: dict[threading.Thread, Response | None] = {}
-        self.awaited: list[
-            ByteRange
-        ] = []  # what threads wait for: they are woken when it is here, not before
+        # What threads wait for: they are woken when it is here, not before.
+        self.awaited: list[ByteRange] = []
         self.early_demand: list[ByteRange] = []  # from before there was a ledger
         self.opened: Opened | None = None
         self.identity: Identity | None = None
         self.ledger: Ledger | None = None
-        self.first_claim: Claim | None = (
-            None  # the first answer's, which is compared with what was held before
-        )
+        # The first answer's, which is compared with what was held before.
+        self.first_claim: Claim | None = None
         self.provenance = Provenance()
         self.unsaved = Unsaved(guard)
         self.digests: set[Digest] = set()  # of the whole resource, as answers gave them

@@ -132,9 +132,8 @@ class Worker:
             yield
         except VersionsMixed as mixed:
             self._resolve(mixed)
-        except (
-            PartOnly
-        ):  # ask for everything, and not for how it goes on: for that the answer would have to be whole
+        except PartOnly:
+            # Ask for everything, and not for how it goes on: for that the answer would have to be whole.
             with self._state.cond:
                 self._state.read_from_start()
         except AttemptFailed:

@@ -92,9 +92,8 @@ class ConnectionBody:
     def finish(self, timeout: float, patience: float) -> bool:
         more = memoryview(bytearray(1))
         if self._chunks is None:
-            with contextlib.suppress(
-                OSError
-            ):  # a server that keeps the connection open, or resets it, ends it too
+            with contextlib.suppress(OSError):
+                # A server that keeps the connection open, or resets it, ends it too.
                 return not self._connection.read_into(more, patience)
             return True
         if self._decode(self._chunks, more, timeout):

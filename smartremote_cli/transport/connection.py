@@ -55,9 +55,8 @@ class Connection:
         self._sock: socket.socket | TlsSocket = sock
         self._fill: Callable[[memoryview], int] = sock.recv_into
         self._tls: TlsSocket | None = None
-        self.chose_protocol = (
-            False  # whether the server chose the protocol that it was offered within TLS (ALPN)
-        )
+        # Whether the server chose the protocol that it was offered within TLS (ALPN).
+        self.chose_protocol = False
         self._buffer = b""
         self.sent_at = 0.0  # when the last `send` was done
         self._aborted = False

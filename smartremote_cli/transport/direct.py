@@ -58,9 +58,8 @@ class DirectSender:
             connection, head = self._ask(route, request, exchange)
         except FOREIGN as error:
             raise translate(error, url, in_head=True) from error
-        if (
-            head.status == 407 and route.proxy is not None
-        ):  # a server's own 407 would say nothing to us either
+        if head.status == 407 and route.proxy is not None:
+            # A server's own 407 would say nothing to us either.
             exchange.detach()
             connection.close()
             raise translate(refused_by(route.proxy, head), url, in_head=True)

@@ -39,9 +39,8 @@ class Remote:
         self._visitor = transport.visitor(self._credentials)
         self._final: str | None = None
         self._strikes = 0  # failures at that URL in a row
-        self.answers_ranges = (
-            False  # whether a range was ever believed: what is refused later is the resource
-        )
+        # Whether a range was ever believed: what is refused later is the resource.
+        self.answers_ranges = False
 
     @property
     def name(self) -> str:

@@ -94,9 +94,8 @@ class BarRenderer(Renderer):
         lines = [Text("  ").join([name, *map(Text, texts)] if name else map(Text, texts))]
         if figures.size:
             lines.append(self._map(cells or self._one_bar(figures, width), width))
-        if (
-            self._retry and figures.bytes_present <= self._retry[2]
-        ):  # no other connection has brought bytes since
+        if self._retry and figures.bytes_present <= self._retry[2]:
+            # No other connection has brought bytes since.
             event, since, _ = self._retry
             lines.append(Text(retry_text(event, max(0.0, since + event.pause - now))))
         else:
