@@ -41,14 +41,14 @@ def unrolled(stored: array[int], directory: int, laps: int, is_header: IsHeader)
     if hidden < 0 or not offsets:
         return None if offsets else offsets
     try:
-        _settle(offsets, 0, len(offsets), 0, hidden, _limited(is_header))
+        _unroll(offsets, 0, len(offsets), 0, hidden, _limited(is_header))
     except _Unknown:
         return None
     ends = offsets[0], offsets[-1]
     return offsets if all(map(is_header, ends)) else None
 
 
-def _settle(offsets: array[int], first: int, stop: int, fewest: int, most: int, is_header: IsHeader) -> None:
+def _unroll(offsets: array[int], first: int, stop: int, fewest: int, most: int, is_header: IsHeader) -> None:
     """Add the hidden laps, between *fewest* and *most*, to each of the offsets [first, stop); they never decrease."""
     if first >= stop or not most:
         return
@@ -63,8 +63,8 @@ def _settle(offsets: array[int], first: int, stop: int, fewest: int, most: int, 
     else:
         raise _Unknown
     offsets[middle] += laps * LAP
-    _settle(offsets, first, middle, fewest, laps, is_header)
-    _settle(offsets, middle + 1, stop, laps, most, is_header)
+    _unroll(offsets, first, middle, fewest, laps, is_header)
+    _unroll(offsets, middle + 1, stop, laps, most, is_header)
 
 
 def _limited(is_header: IsHeader) -> IsHeader:

@@ -42,7 +42,7 @@ T = TypeVar("T")
 class Transfers:
     """Thread-safe. `lock` guards all fields, and is never held while waiting for bytes.
 
-    Locks are taken in this order: `finishing`, `_turn`, `lock`, then the transfer's own.
+    The README of `transfer` has the order in which locks are taken.
     """
 
     def __init__(

@@ -138,11 +138,16 @@ def folder_of(path: str) -> str:
 
 def scratch_of(path: str) -> str:
     """Return the temporary name that `replace` uses: always the same, so that the next run removes a crash's."""
+    return beside(path, ".tmp", ".part.tmp")
+
+
+def beside(path: str, ending: str, ending_of_digest: str) -> str:
+    """Return *path* with *ending*; where the folder takes no name so long, a digest of the name with another ending."""
     folder, name = os.path.split(path)
-    scratch = f"{name}.tmp"
-    if len(os.fsencode(scratch)) > max_name(folder or os.curdir):
-        scratch = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.tmp"
-    return os.path.join(folder, scratch)
+    longer = f"{name}{ending}"
+    if len(os.fsencode(longer)) > max_name(folder or os.curdir):
+        longer = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{ending_of_digest}"
+    return os.path.join(folder, longer)
 
 
 def max_name(folder: str) -> int:

@@ -22,7 +22,7 @@ from pyroaring import BitMap
 
 from ..core.blocks import BLOCK, BlockMap
 from ..core.ranges import ByteRange
-from .files import max_name
+from .files import beside
 
 # Bytes of one sum: the lower half of XXH3, which takes 1.3 µs a block where zlib's CRC-32 takes 13 (measured).
 _SUM_BYTES = 4
@@ -192,11 +192,7 @@ class Sums:
 
 def sums_path(path: str) -> str:
     """Return the path of the sums of the data file *path*."""
-    folder, name = os.path.split(path)
-    sums = f"{name}.part.sums"
-    if len(os.fsencode(sums)) > max_name(folder or os.curdir):
-        sums = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part.sums"
-    return os.path.join(folder, sums)
+    return beside(path, ".part.sums", ".part.sums")
 
 
 def _sum(data: bytes | memoryview) -> int:
