@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -112,6 +111,8 @@ def is_alone(descriptor: int) -> bool:
 
 def open_nameless(folder: str) -> int:
     """Open a new file in *folder* without a name; closing it removes it."""
+    import tempfile
+
     descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
     os.unlink(name)
     return descriptor
