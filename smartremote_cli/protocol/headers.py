@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 # Words in Content-Encoding that name no coding: blank, charsets, media types, transfer encodings of mail, and what S3
 # clients and hand-written servers put there. The body is stored as it is sent in any case.
 _NO_CODING = (
     r"(?:|identity|none|null|no|off|raw|plain|text|default|binary|uncompressed|aws-chunked|chunked|[78]bit|"
     r"utf-?(?:8|16|32)[a-z]*|(?:us-)?ascii|iso-8859-\d+|latin-?\d|windows-\d+|cp\d+|\*|[a-z0-9.+-]+/[a-z0-9.+*-]+)"
+)
+
+_MONTHS = "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+
+# The form in which servers are to send dates (RFC 9110, 5.6.7).
+_IMF_FIXDATE = (
+    rf"(?a:[A-Z][a-z]{{2}}, (\d\d) ({'|'.join(_MONTHS)}) (\d{{4}}) ([01]\d|2[0-3]):([0-5]\d):([0-5]\d) GMT)"
 )
 
 
@@ -90,6 +96,18 @@ def retry_after(headers: Headers, now: float) -> float | None:
 
 def parse_date(value: str) -> datetime | None:
     """Return the time that an HTTP date names (RFC 9110, 5.6.7), or None when it names none."""
+    usual = re.fullmatch(_IMF_FIXDATE, value)
+    if usual is not None:
+        day, month, year, *time = usual.groups()
+        hour, minute, second = map(int, time)
+        try:
+            return datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
+        except ValueError:  # there is no such day
+            return None
+    from email.utils import (
+        parsedate_to_datetime,  # for other forms: it is a tenth of the time that a start takes
+    )
+
     try:
         parsed = parsedate_to_datetime(value)
         return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

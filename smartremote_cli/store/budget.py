@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import os
 import re
-import secrets
 import struct
 import threading
 from typing import NamedTuple
@@ -204,7 +203,7 @@ class Budget:
         """Say that *count* bytes were promised to this process and are not on the disk. The folder's lock is held."""
         with local(self._folder):
             if self._grant is None:
-                name = os.path.join(self._folder, f".grant-{secrets.token_hex(8)}")
+                name = os.path.join(self._folder, f".grant-{os.urandom(8).hex()}")
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._grant, self._name = os.open(name, flags, 0o600), name
                 with contextlib.suppress(OSError):

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 
@@ -60,6 +59,8 @@ def local(path: str) -> Iterator[None]:
 
 def open_nameless(folder: str) -> int:
     """Open a new file in *folder* without a name; closing it removes it."""
+    import tempfile
+
     descriptor, name = tempfile.mkstemp(prefix=".", dir=folder)
     os.unlink(name)
     return descriptor

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 
 import pytest
 from hypothesis import given, settings
@@ -131,3 +133,19 @@ def test_what_is_repeated_counts_once_and_what_differs_not_at_all() -> None:
 )
 def test_chunked_is_the_only_transfer_coding(lines: str, chunked: bool) -> None:
     assert is_chunked(fields(*lines.split("\n"))) == chunked
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(9999, 12, 31)).map(lambda time: time.replace(microsecond=0))
+)
+def test_the_usual_form_of_a_date_means_what_the_mail_library_says(time: datetime) -> None:
+    text = format_datetime(time.replace(tzinfo=UTC), usegmt=True)
+    assert parse_date(text) == parsedate_to_datetime(text) == time.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Sun, 31 Feb 2025 00:00:00 GMT", "Sun, 01 Jan 2025 24:00:00 GMT", "Sun, 00 Jan 2025 00:00:00 GMT"],
+)
+def test_a_day_or_an_hour_that_there_is_not_names_no_time(value: str) -> None:
+    assert parse_date(value) is None
