@@ -218,6 +218,38 @@ def test_of_a_short_beginning_what_there_is_is_compared(tool: Tool, size: int) -
     assert tool.read("f.bin") == DATA
 
 
+def leave_aria2_killed_early(tool: Tool) -> None:
+    """Data is here, and the control file of the beginning claims none of it."""
+    tool.write(
+        "f.bin", DATA[:BLOCK] + bytes(MIB) + DATA[MIB + BLOCK : 2 * MIB + 77] + bytes(SIZE - 2 * MIB - 77)
+    )
+    tool.write("f.bin.aria2", aria2(SIZE, set()))
+
+
+def leave_less_than_a_block_after_zeros(tool: Tool) -> None:
+    """As a CD image begins."""
+    tool.write("f.bin", bytes(32_768) + b"CD001" + DATA[: 4096 * 3])
+
+
+@pytest.mark.parametrize("leave", [leave_aria2_killed_early, leave_less_than_a_block_after_zeros])
+def test_where_nothing_is_claimed_the_data_is_compared(tool: Tool, leave: Callable[[Tool], None]) -> None:
+    leave(tool)
+    old(*os.listdir("."))
+    before = {name: (tool.read(name), os.stat(name).st_mtime_ns) for name in os.listdir(".")}
+    begin = before["f.bin"][0][:BLOCK]
+    if len(begin) < BLOCK:
+        of_same_beginning, right = bytes(32_768) + pattern(SIZE - 32_768, seed=5), begin + DATA[len(begin) :]
+    else:
+        of_same_beginning, right = begin + pattern(SIZE - BLOCK, seed=5), DATA
+    with Server(of_same_beginning) as server:
+        ran = tool("adopt", "f.bin", "--url", server.url())
+    assert ran.code == 5, ran.err
+    assert {name: (tool.read(name), os.stat(name).st_mtime_ns) for name in os.listdir(".")} == before
+    with Server(right) as server:
+        assert tool("adopt", "f.bin", "--url", server.url()).code == 0
+    assert tool.read("f.bin") == right
+
+
 # --- the programs themselves ---
 
 PROGRAMS = {
