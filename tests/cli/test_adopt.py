@@ -192,9 +192,26 @@ def test_a_download_of_ours_is_to_be_completed(tool: Tool) -> None:
     with Server(DATA) as server:
         assert tool("adopt", "f.bin", "--url", server.url(), "--no-fetch").code == 0
         old("f.bin")
-        ran = tool("adopt", "f.bin", "--url", server.url())
+        server.resources["/another.bin"] = Resource(DATA)
+        ran = tool("adopt", "f.bin", "--url", server.url("/another.bin"))
     assert ran.code == 5 and "complete f.bin" in ran.err
     assert load_record("f.bin") is not None
+
+
+@pytest.mark.parametrize(("file", "new"), [("f.bin", None), ("f.bin.part", None), ("f.bin", "g.bin")])
+def test_the_same_line_again_goes_on(tool: Tool, file: str, new: str | None) -> None:
+    tool.write(file, DATA[:HALF])
+    old(file)
+    target = new or "f.bin"
+    with Server(DATA) as server:
+        line = ["adopt", file, "--url", server.url(), *(["-o", new] if new else [])]
+        assert tool(*line, "--no-fetch").code == 0
+        server.reset_log()
+        ran = tool(*line)
+        assert ran.code == 0, ran.err
+        assert server.body_bytes < SIZE - HALF + MIB
+    assert tool.files == [target]
+    assert tool.read(target) == DATA
 
 
 def test_a_server_without_ranges_is_no_help(tool: Tool) -> None:
