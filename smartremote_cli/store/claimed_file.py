@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 
 from pyroaring import BitMap
 
@@ -13,7 +14,7 @@ from ..errors import DamagedError, ForeignFileError
 from ..events import Listener
 from .controls import MAX_CONTROL_BYTES, Claims, parse_aria2, parse_axel, parse_lftp
 from .copies import Opened
-from .evidence import SAMPLE_BYTES, all_zero_runs
+from .evidence import SAMPLE_BYTES, all_zero_runs, zero_runs
 from .existing_file import ExistingFile
 from .files import holes, is_marked
 from .leftovers import read_record
@@ -42,7 +43,11 @@ class ClaimedFile(ExistingFile):
     def opened(self, tell: Listener) -> Opened:
         """Return it as opened. Where no whole block is claimed, the data that it has all the same are compared."""
         samples = samples_of_claims(self.claimed)
-        if not samples:
+        if samples:
+            with self._file.using() as descriptor:
+                zeros = zero_runs(descriptor, os.fstat(descriptor).st_size)
+            samples = tuple(sorted({*samples, *samples_of_zeros(zeros, self.claimed)}))
+        else:
             with self._file.using() as descriptor:
                 samples = samples_of_data(descriptor, self.claimed.size)
             touched = BitMap([sample.start // BLOCK for sample in samples])
@@ -75,6 +80,14 @@ def samples_of_claims(blocks: BlockMap) -> tuple[ByteRange, ...]:
         if start < blocks.size:
             samples.add(ByteRange(start, min(start + SAMPLE_BYTES, blocks.size)))
     return tuple(sorted(samples))
+
+
+def samples_of_zeros(zeros: list[ByteRange], blocks: BlockMap) -> Iterator[ByteRange]:
+    """Yield the end of each run of *zeros*, where it is claimed: a damaged control file may claim reserved space."""
+    for run in zeros:
+        for part in blocks.present(run):
+            start, stop = max(part.start, run.start), min(part.stop, run.stop)
+            yield ByteRange(max(start, stop - SAMPLE_BYTES), stop)
 
 
 def samples_of_data(descriptor: int, size: int) -> tuple[ByteRange, ...]:

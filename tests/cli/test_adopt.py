@@ -172,6 +172,19 @@ def test_a_control_file_that_does_not_add_up_is_exit_8(tool: Tool, ending: str, 
     assert tool.files == sorted(["f.bin", f"f.bin{ending}"])
 
 
+@pytest.mark.parametrize("piece", [1, 2, 5])
+def test_reserved_space_that_a_damaged_control_file_claims_is_compared(tool: Tool, piece: int) -> None:
+    """A piece that was in flight: half of it is here, and a bit says all of it."""
+    half = piece * MIB + MIB // 2
+    left = DATA[:half] + bytes(MIB // 2) + DATA[(piece + 1) * MIB :]
+    tool.write("f.bin", left)
+    tool.write("f.bin.aria2", aria2(SIZE, set(range(8))))
+    old(*os.listdir("."))
+    with Server(DATA) as server:
+        assert tool("adopt", "f.bin", "--url", server.url()).code == 5
+    assert tool.read("f.bin") == left
+
+
 def test_a_file_that_is_being_written_is_busy(tool: Tool) -> None:
     path = tool.write("f.bin", DATA[:HALF])
     with Server(DATA) as server:
