@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -46,17 +47,34 @@ def adopt(file: str, url: str, output: str | None, no_fetch: bool, **options: An
         check_output(target)
         download: Download | None = None
         with progress_of(options, target, lambda: download.transfer if download else None) as progress:
-            adopted = adopt_file(remote, file, output, download_options, progress)
-            here = amounts(adopted.held, adopted.size)
-            word = f"{here} are here and agree in samples" if adopted.held else "nothing of it can be kept"
-            progress(Notice(f"{target}: {word}"))
+            if not _is_adopted(file, target, remote.url):
+                adopted = adopt_file(remote, file, output, download_options, progress)
+                here = amounts(adopted.held, adopted.size)
+                word = (
+                    f"{here} are here and agree in samples" if adopted.held else "nothing of it can be kept"
+                )
+                progress(Notice(f"{target}: {word}"))
             if no_fetch:
                 return
             download = Download(
-                remote, adopted.path, download_options, listener=progress, limiter=limiter_of(options)
+                remote, target, download_options, listener=progress, limiter=limiter_of(options)
             )
             try:
                 download.run()
                 progress.done()
             finally:
                 download.stop()
+
+
+def _is_adopted(file: str, target: str, url: str) -> bool:
+    """Return whether an earlier run has made *target* of *file*: the same line again goes on with it."""
+    from ..errors import DamagedError
+    from ..store.leftovers import load_record, record_path
+
+    if file not in (target, record_path(target)) and os.path.lexists(file):
+        return False
+    try:
+        record = load_record(target)
+    except DamagedError:  # another program's .part, which is to be adopted
+        return False
+    return record is not None and record.url == url and os.path.lexists(target)

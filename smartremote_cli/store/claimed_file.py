@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 
 from pyroaring import BitMap
 
@@ -13,7 +14,7 @@ from ..errors import DamagedError, ForeignFileError
 from ..events import Listener
 from .controls import MAX_CONTROL_BYTES, Claims, parse_aria2, parse_axel, parse_lftp
 from .copies import Opened
-from .evidence import SAMPLE_BYTES, all_zero_runs
+from .evidence import SAMPLE_BYTES, all_zero_runs, zero_runs
 from .existing_file import ExistingFile
 from .files import holes, is_marked
 from .leftovers import read_record
@@ -23,6 +24,9 @@ PARSERS = {".aria2": parse_aria2, ".st": parse_axel, ".lftp-pget-status": parse_
 # Runs of claimed blocks to compare, and blocks at random beside them (contract).
 MAX_RUNS = 32
 RANDOM_BLOCKS = 8
+
+# Zeros that stand in data by chance, once in 2^64 places of random bytes, or were never written.
+_ZEROS_IN_A_ROW = bytes(8)
 
 _ZERO_PAGE = bytes(SAMPLE_BYTES)
 _random = random.SystemRandom()
@@ -37,13 +41,17 @@ class ClaimedFile(ExistingFile):
         self.blocks = claimed
 
     def opened(self, tell: Listener) -> Opened:
-        """Return it as opened. Where no whole block is claimed, what it begins with is compared."""
+        """Return it as opened. Where no whole block is claimed, the data that it has all the same are compared."""
         samples = samples_of_claims(self.claimed)
-        if not samples:
-            begin = self._file.read(ByteRange(0, SAMPLE_BYTES)).rstrip(b"\0")
-            if begin:
-                samples = (ByteRange(0, min(len(begin), self.claimed.size)),)
-                self.blocks = BlockMap(self.claimed.size, self.claimed.bits | BitMap([0]))
+        if samples:
+            with self._file.using() as descriptor:
+                zeros = zero_runs(descriptor, os.fstat(descriptor).st_size)
+            samples = tuple(sorted({*samples, *samples_of_zeros(zeros, self.claimed)}))
+        else:
+            with self._file.using() as descriptor:
+                samples = samples_of_data(descriptor, self.claimed.size)
+            touched = BitMap([sample.start // BLOCK for sample in samples])
+            self.blocks = BlockMap(self.claimed.size, touched)
         return Opened(self, samples=samples, mismatch=self.other)
 
     def write(self, offset: int, data: memoryview) -> None:
@@ -72,6 +80,45 @@ def samples_of_claims(blocks: BlockMap) -> tuple[ByteRange, ...]:
         if start < blocks.size:
             samples.add(ByteRange(start, min(start + SAMPLE_BYTES, blocks.size)))
     return tuple(sorted(samples))
+
+
+def samples_of_zeros(zeros: list[ByteRange], blocks: BlockMap) -> Iterator[ByteRange]:
+    """Yield the end of each run of *zeros*, where it is claimed: a damaged control file may claim reserved space."""
+    for run in zeros:
+        for part in blocks.present(run):
+            start, stop = max(part.start, run.start), min(part.stop, run.stop)
+            yield ByteRange(max(start, stop - SAMPLE_BYTES), stop)
+
+
+def samples_of_data(descriptor: int, size: int) -> tuple[ByteRange, ...]:
+    """Return data of the open file to compare: the first, and some at random. Zeros may never have been written."""
+    samples: list[ByteRange] = []
+    seen = 0
+    for start in range(0, min(os.fstat(descriptor).st_size, size), BLOCK):
+        data = os.pread(descriptor, min(BLOCK, size - start), start)
+        if data.count(0) == len(data):
+            continue
+        if len(samples) <= RANDOM_BLOCKS:
+            samples.append(_data_in(data, start, anywhere=bool(samples)))
+            continue
+        seen += 1  # reservoir sampling: each block after the first is kept with the same chance
+        index = _random.randrange(RANDOM_BLOCKS + seen)
+        if index < RANDOM_BLOCKS:
+            samples[index + 1] = _data_in(data, start, anywhere=True)
+    return tuple(sorted(samples))
+
+
+def _data_in(block: bytes, start: int, *, anywhere: bool) -> ByteRange:
+    """Return where data is in the *block* at *start*: in its first page that has some, or in one *anywhere*.
+
+    It ends before the first zeros in a row: a connection may have stopped there.
+    """
+    pages = [at for at in range(0, len(block), SAMPLE_BYTES) if any(block[at : at + SAMPLE_BYTES])]
+    at = _random.choice(pages) if anywhere else pages[0]
+    page = block[at : at + SAMPLE_BYTES]
+    first = len(page) - len(page.lstrip(b"\0"))
+    length = len(page[first:].partition(_ZEROS_IN_A_ROW)[0])
+    return ByteRange(start + at + first, start + at + first + length)
 
 
 def read_claims(path: str, ending: str) -> Claims:

@@ -176,9 +176,10 @@ class RecordKeeper:
                 return
             interruptibly(partial(self._flush, names=True))
             self.file.check_whole(identity.size)
+            digest = None if keep else self._digest_of_sums(descriptor, bits, identity)
             if keep is None:
                 # Before the mark goes: what has neither mark nor stamp is compared, at the least.
-                stamp(descriptor, self.url, identity, self._digest_of_sums(descriptor, bits, identity))
+                stamp(descriptor, self.url, identity, digest)
             unmark(descriptor)
             self._flush(names=True)
             record = record_path(self._path)
@@ -192,6 +193,8 @@ class RecordKeeper:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(record) if keep is None else os.replace(record, keep)
                 self._has_record = False
+            if keep is None:  # once more: to take the mark away has changed the file since
+                stamp(descriptor, self.url, identity, digest)
 
     def reopen(self, bits: BitMap, identity: Identity) -> None:
         """Write the record of a finished file again, so that blocks of it may be forgotten."""

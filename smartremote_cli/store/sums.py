@@ -195,6 +195,21 @@ def sums_path(path: str) -> str:
     return beside(path, ".part.sums", ".part.sums")
 
 
+def digest_of_file(path: str | int) -> str | None:
+    """Return what `Sums.digest` returned of the file when it was whole; None when it cannot be read."""
+    hasher = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0, closefd=not isinstance(path, int)) as file:
+            at = 0
+            while data := memoryview(os.pread(file.fileno(), _CHECKED_BYTES, at)):
+                for start in range(0, len(data), BLOCK):
+                    hasher.update(struct.pack("<I", _sum(data[start : start + BLOCK])))
+                at += len(data)
+    except OSError:
+        return None
+    return hasher.hexdigest()
+
+
 def _sum(data: bytes | memoryview) -> int:
     return xxhash.xxh3_64_intdigest(data) & _SUM_MASK
 

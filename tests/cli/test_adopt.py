@@ -172,6 +172,19 @@ def test_a_control_file_that_does_not_add_up_is_exit_8(tool: Tool, ending: str, 
     assert tool.files == sorted(["f.bin", f"f.bin{ending}"])
 
 
+@pytest.mark.parametrize("piece", [1, 2, 5])
+def test_reserved_space_that_a_damaged_control_file_claims_is_compared(tool: Tool, piece: int) -> None:
+    """A piece that was in flight: half of it is here, and a bit says all of it."""
+    half = piece * MIB + MIB // 2
+    left = DATA[:half] + bytes(MIB // 2) + DATA[(piece + 1) * MIB :]
+    tool.write("f.bin", left)
+    tool.write("f.bin.aria2", aria2(SIZE, set(range(8))))
+    old(*os.listdir("."))
+    with Server(DATA) as server:
+        assert tool("adopt", "f.bin", "--url", server.url()).code == 5
+    assert tool.read("f.bin") == left
+
+
 def test_a_file_that_is_being_written_is_busy(tool: Tool) -> None:
     path = tool.write("f.bin", DATA[:HALF])
     with Server(DATA) as server:
@@ -192,9 +205,26 @@ def test_a_download_of_ours_is_to_be_completed(tool: Tool) -> None:
     with Server(DATA) as server:
         assert tool("adopt", "f.bin", "--url", server.url(), "--no-fetch").code == 0
         old("f.bin")
-        ran = tool("adopt", "f.bin", "--url", server.url())
+        server.resources["/another.bin"] = Resource(DATA)
+        ran = tool("adopt", "f.bin", "--url", server.url("/another.bin"))
     assert ran.code == 5 and "complete f.bin" in ran.err
     assert load_record("f.bin") is not None
+
+
+@pytest.mark.parametrize(("file", "new"), [("f.bin", None), ("f.bin.part", None), ("f.bin", "g.bin")])
+def test_the_same_line_again_goes_on(tool: Tool, file: str, new: str | None) -> None:
+    tool.write(file, DATA[:HALF])
+    old(file)
+    target = new or "f.bin"
+    with Server(DATA) as server:
+        line = ["adopt", file, "--url", server.url(), *(["-o", new] if new else [])]
+        assert tool(*line, "--no-fetch").code == 0
+        server.reset_log()
+        ran = tool(*line)
+        assert ran.code == 0, ran.err
+        assert server.body_bytes < SIZE - HALF + MIB
+    assert tool.files == [target]
+    assert tool.read(target) == DATA
 
 
 def test_a_server_without_ranges_is_no_help(tool: Tool) -> None:
@@ -216,6 +246,38 @@ def test_of_a_short_beginning_what_there_is_is_compared(tool: Tool, size: int) -
         assert tool("adopt", "g.bin", "--url", server.url()).code == (5 if size else 0)
         assert tool("adopt", "f.bin", "--url", server.url()).code == 0
     assert tool.read("f.bin") == DATA
+
+
+def leave_aria2_killed_early(tool: Tool) -> None:
+    """Data is here, and the control file of the beginning claims none of it."""
+    tool.write(
+        "f.bin", DATA[:BLOCK] + bytes(MIB) + DATA[MIB + BLOCK : 2 * MIB + 77] + bytes(SIZE - 2 * MIB - 77)
+    )
+    tool.write("f.bin.aria2", aria2(SIZE, set()))
+
+
+def leave_less_than_a_block_after_zeros(tool: Tool) -> None:
+    """As a CD image begins."""
+    tool.write("f.bin", bytes(32_768) + b"CD001" + DATA[: 4096 * 3])
+
+
+@pytest.mark.parametrize("leave", [leave_aria2_killed_early, leave_less_than_a_block_after_zeros])
+def test_where_nothing_is_claimed_the_data_is_compared(tool: Tool, leave: Callable[[Tool], None]) -> None:
+    leave(tool)
+    old(*os.listdir("."))
+    before = {name: (tool.read(name), os.stat(name).st_mtime_ns) for name in os.listdir(".")}
+    begin = before["f.bin"][0][:BLOCK]
+    if len(begin) < BLOCK:
+        of_same_beginning, right = bytes(32_768) + pattern(SIZE - 32_768, seed=5), begin + DATA[len(begin) :]
+    else:
+        of_same_beginning, right = begin + pattern(SIZE - BLOCK, seed=5), DATA
+    with Server(of_same_beginning) as server:
+        ran = tool("adopt", "f.bin", "--url", server.url())
+    assert ran.code == 5, ran.err
+    assert {name: (tool.read(name), os.stat(name).st_mtime_ns) for name in os.listdir(".")} == before
+    with Server(right) as server:
+        assert tool("adopt", "f.bin", "--url", server.url()).code == 0
+    assert tool.read("f.bin") == right
 
 
 # --- the programs themselves ---

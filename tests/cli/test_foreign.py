@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,40 @@ def test_a_stamp_is_void_once_the_file_was_touched(tool: Tool, how: str) -> None
         server.reset_log()
         assert tool("get", url, "-o", "file.bin").code == (0 if how == "another URL" else 5)
         assert 304 not in [request.status for request in server.requests]
+
+
+@pytest.mark.parametrize("at", [0, MIB + 1, SIZE - 1])
+def test_an_edit_that_puts_the_time_of_modification_back_is_seen(tool: Tool, at: int) -> None:
+    with Server(DATA) as server:
+        assert tool("get", server.url()).code == 0
+        before = os.stat("file.bin")
+        time.sleep(0.05)  # a time of change is a tick of the clock, 10 ms at the most
+        with open("file.bin", "r+b") as file:
+            file.seek(at)
+            file.write(bytes([DATA[at] ^ 1]))
+        os.utime("file.bin", ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert stamp_of("file.bin") is None
+        server.reset_log()
+        tool("get", server.url())
+        assert 304 not in [request.status for request in server.requests]
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "chmod"])
+def test_a_stamp_outlives_what_leaves_the_bytes_alone(tool: Tool, how: str) -> None:
+    with Server(DATA) as server:
+        assert tool("get", server.url()).code == 0
+        if stamp_of("file.bin") is None:
+            pytest.skip("NO EXTENDED ATTRIBUTES here")
+        if how == "moved":
+            os.rename("file.bin", "f.bin")
+        elif how == "copied":
+            shutil.copy2("file.bin", "f.bin")
+        else:
+            os.rename("file.bin", "f.bin")
+            os.chmod("f.bin", 0o444)
+        server.reset_log()
+        assert tool("get", server.url(), "-o", "f.bin").code == 0
+        assert [request.status for request in server.requests] == [304]
 
 
 def test_a_stamped_file_of_an_older_version_is_said_to_be_one(tool: Tool) -> None:
