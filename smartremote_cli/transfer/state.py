@@ -210,8 +210,9 @@ class State:
 
     @property
     def _keeps_any(self) -> bool:
-        """Whether a later run goes on from blocks that are held."""
-        return self.opened is not None and self.opened.copy.is_durable and self.opened.copy.blocks.held > 0
+        """Whether a later run goes on from blocks that are held; where there are no ranges it begins at byte 0."""
+        copy = None if self.opened is None else self.opened.copy
+        return copy is not None and copy.is_durable and copy.blocks.held > 0 and not self.is_streaming
 
     def end(self, error: SmartRemoteError | None = None) -> None:
         """Stop, or fail with *error*. A transfer that is over already stays as it is."""

@@ -916,6 +916,14 @@ def test_what_has_arrived_is_called_kept(tool: Tool) -> None:
     assert ran.err.splitlines()[-1] == "  what has arrived is kept; run the same command again to continue"
 
 
+def test_a_server_without_ranges_is_not_said_to_go_on_where_it_broke(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults += [faults.ignore_range(), faults.fin(after=MIB)]
+        ran = tool("get", server.url(), "--retries", "0")
+    assert ran.code == 3
+    assert ran.err.splitlines()[-1] == "  run the same command again"
+
+
 def test_who_is_to_wait_for_long_is_told_to_wait(tool: Tool) -> None:
     with Server(Patterned(SIZE)) as server:
         server.faults.append(faults.retry_after(86_400))
