@@ -42,10 +42,11 @@ class RemoteFailure(SmartRemoteError, OSError):
 
 
 class IncompleteError(RemoteFailure, ConnectionError):
-    """The network or the server failed more often than `--retries` allows. What has arrived is kept."""
+    """The network or the server failed more often than `--retries` allows. A durable copy keeps what has arrived."""
 
     exit_code = 3
-    hint = "what has arrived is kept; run the same command again to continue"
+    hint = "run the same command again"
+    hint_if_kept = "what has arrived is kept; run the same command again to continue"
 
 
 class StalledError(IncompleteError, TimeoutError):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from ..core.blocks import MAX_SIZE
 from ..core.ranges import ByteRange
 from ..errors import (
     ClosedError,
@@ -161,7 +162,8 @@ class Transfers:
 
     def _begin(self, offset: int, length: int | None) -> Transfer:
         first, condition = self.destination.first(offset, length)
-        if length is None and self.destination.is_named and self.options.policy.connections == 1:
+        wants_all = length is None or length >= MAX_SIZE
+        if wants_all and self.destination.is_named and self.options.policy.connections == 1:
             first = in_one_request(first)
         self.end_streams()
         limiter = self.backpressure or self.options.limiter

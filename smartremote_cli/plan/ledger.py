@@ -216,7 +216,7 @@ class Ledger:
         left = rest.start > claim.origin or (
             rest.start > 0
             and (
-                self.blocks.holds_block(rest.start // BLOCK - 1)
+                self.blocks.holds_block((rest.start - 1) // BLOCK)
                 or any(other.stop == rest.start and not other.sample for other in self.claims)
             )
         )

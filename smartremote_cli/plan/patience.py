@@ -161,7 +161,8 @@ class Patience:
     def _refuse_long_waits(self, error: AttemptFailed) -> None:
         if error.retry_after is not None and error.retry_after > MAX_WAIT:
             shown = f"{error.retry_after:.0f} s" if error.retry_after < 1e9 else "ages"
-            raise IncompleteError(error.what, f"{error.why}, and to be asked again only after {shown}")
+            why = f"{error.why}, and to be asked again only after {shown}"
+            raise IncompleteError(error.what, why, hint="run the same command again then")
 
     def _heed(self, error: AttemptFailed, now: float) -> None:
         if error.retry_after is not None and error.retry_after <= MAX_WAIT:

@@ -11,7 +11,7 @@ from pyroaring import BitMap
 
 from ..core.blocks import MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
-from ..errors import SmartRemoteError
+from ..errors import IncompleteError, SmartRemoteError
 from ..plan import planner
 from ..plan.claims import Claim
 from ..plan.ledger import Ledger
@@ -205,6 +205,21 @@ class State:
             self.forget_all()
         if self.ledger is not None and isinstance(draining.then, SingleStream):
             self.ledger.switch_to_single_stream()
+
+    def raise_error(self) -> None:
+        """Raise what has ended the transfer, if anything has. Its hint speaks of what is kept where a copy keeps it."""
+        error = self.error
+        if error is None:
+            return
+        if isinstance(error, IncompleteError) and error.hint == IncompleteError.hint and self._keeps_any:
+            error.hint = error.hint_if_kept
+        raise error
+
+    @property
+    def _keeps_any(self) -> bool:
+        """Whether a later run goes on from blocks that are held; where there are no ranges it begins at byte 0."""
+        copy = None if self.opened is None else self.opened.copy
+        return copy is not None and copy.is_durable and copy.blocks.held > 0 and not self.is_streaming
 
     def end(self, error: SmartRemoteError | None = None) -> None:
         """Stop, or fail with *error*. A transfer that is over already stays as it is."""

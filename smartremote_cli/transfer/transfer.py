@@ -328,8 +328,7 @@ class Transfer:
         self._workers.outlast()
 
     def _check(self) -> None:
-        if self._state.error is not None:
-            raise self._state.error
+        self._state.raise_error()
         if self._state.is_over:
             raise ClosedError(self.remote.name, "the transfer was stopped")
 

@@ -82,10 +82,18 @@ def unspoken(offered: Iterable[Challenge]) -> str | None:
     for each in offered:
         if each.is_basic or each.strength:
             return None
-        algorithm = each.parameters.get("algorithm")
-        is_digest = each.scheme.lower() == "digest"
-        names.append(f"{each.scheme} with {algorithm}" if is_digest and algorithm else each.scheme)
+        names.append(_name_unspoken(each))
     return " or ".join(dict.fromkeys(names)) or None
+
+
+def _name_unspoken(challenge: Challenge) -> str:
+    """Return the name of a scheme that is not spoken here; of Digest, which is, with what keeps us from it."""
+    if challenge.scheme.lower() != "digest":
+        return challenge.scheme
+    if not challenge.nonce or "realm" not in challenge.parameters:
+        return f"{challenge.scheme} without a realm or a nonce"
+    algorithm = challenge.parameters.get("algorithm")
+    return f"{challenge.scheme} with {algorithm}" if algorithm else challenge.scheme
 
 
 def basic(user: str, password: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+from pyroaring import BitMap
 
 from smartremote_cli.core.blocks import BLOCK
 from tests.cli.records import (
@@ -18,7 +19,8 @@ from tests.cli.records import (
     record,
 )
 from tests.support import faults
-from tests.support.server import Fault, Patterned, Resource, Server
+from tests.support.leftovers import known_of, leave_partial
+from tests.support.server import Fault, Patterned, Resource, Server, Where
 from tests.support.tool import Tool
 
 # --- what is missing ---
@@ -134,6 +136,17 @@ def test_an_expired_signature_is_a_refusal_and_a_new_one_goes_on(tool: Tool) -> 
         assert tool.files == ["file.bin", "file.bin.part"]
         assert tool("complete", "file.bin", "--url", server.url("/file.bin?signature=new")).code == 0
     assert tool.read() == DATA
+
+
+@pytest.mark.parametrize("where", ["headers", "body"])
+def test_the_first_answer_may_break_where_only_the_first_block_is_held(tool: Tool, where: Where) -> None:
+    data = DATA[: 2 * BLOCK + 5]
+    with Server(data) as server:
+        url = server.url()
+        leave_partial(tool.folder / "file.bin", url, data, BitMap([0]), known_of(server.resource))
+        server.faults += [faults.reset(where=where, when=faults.first(1))]
+        assert tool("complete", "file.bin").code == 0
+    assert tool.read() == data
 
 
 # --- checksums ---

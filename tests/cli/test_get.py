@@ -78,6 +78,15 @@ def test_one_connection_is_one_connection(tool: Tool) -> None:
     assert tool.read() == pattern(20 * MIB)
 
 
+@pytest.mark.parametrize("refusal", [403, 404, 410])
+def test_one_connection_takes_all_from_a_link_that_works_once(tool: Tool, refusal: int) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.status(refusal, when=faults.after(1)))
+        assert tool("get", server.url(), "-x", "1", "-o", "file.bin").code == 0
+        assert server.ranges == ["bytes=0-"]
+    assert tool.read() == DATA
+
+
 def test_no_byte_is_asked_for_twice_save_seams(tool: Tool) -> None:
     with Server(Patterned(41_000_000)) as server:
         assert tool("get", server.url(), "-x", "1").code == 0
@@ -885,3 +894,39 @@ def test_a_complete_file_with_another_digest_is_exit_5_and_stays(tool: Tool) -> 
         ran = tool("get", server.url())
     assert (ran.code, tool.read(), tool.files) == (5, mine, ["file.bin"])
     assert "sha256" in ran.complaint
+
+
+# --- what is said when patience ends ---
+
+
+@pytest.mark.parametrize("command", ["get", "cat"])
+def test_nothing_is_called_kept_where_nothing_has_arrived(tool: Tool, command: str) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.status(503))
+        ran = tool(command, server.url(), "--retries", "0")
+    assert ran.code == 3 and tool.files == []
+    assert ran.err.splitlines()[-1] == "  run the same command again"
+
+
+def test_what_has_arrived_is_called_kept(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.status(503, when=faults.after(1)))
+        ran = tool("get", server.url(), "--retries", "0")
+    assert ran.code == 3 and tool.files == ["file.bin", "file.bin.part"]
+    assert ran.err.splitlines()[-1] == "  what has arrived is kept; run the same command again to continue"
+
+
+def test_a_server_without_ranges_is_not_said_to_go_on_where_it_broke(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults += [faults.ignore_range(), faults.fin(after=MIB)]
+        ran = tool("get", server.url(), "--retries", "0")
+    assert ran.code == 3
+    assert ran.err.splitlines()[-1] == "  run the same command again"
+
+
+def test_who_is_to_wait_for_long_is_told_to_wait(tool: Tool) -> None:
+    with Server(Patterned(SIZE)) as server:
+        server.faults.append(faults.retry_after(86_400))
+        ran = tool("get", server.url())
+    assert ran.code == 3
+    assert ran.err.splitlines()[-1] == "  run the same command again then"

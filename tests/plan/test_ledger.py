@@ -306,3 +306,11 @@ def test_what_several_readers_request_is_missing_once(spans: list[tuple[int, int
     ledger.demand = [ByteRange(first * BLOCK, (first + count) * BLOCK) for first, count in spans]
     wanted = {block for first, count in spans for block in range(first, min(first + count, 41))}
     assert ledger.missing_demand() == len(wanted - held) * BLOCK
+
+
+def test_a_claim_that_begins_within_the_first_block_has_that_block_for_its_neighbour() -> None:
+    """The first answer to a resumed download begins with a seam. Its claim is asked for again where it broke."""
+    ledger = ledger_of(3 * BLOCK, 0)
+    claim = Claim(BLOCK - SEAM, 3 * BLOCK)
+    ledger.claims.append(claim)
+    assert ledger.range_to_ask(claim) == ByteRange(BLOCK - 2 * SEAM, 3 * BLOCK)

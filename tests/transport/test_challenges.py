@@ -83,6 +83,9 @@ def test_the_strongest_digest_is_answered() -> None:
         (["Negotiate", "NTLM"], "Negotiate or NTLM"),
         (['Digest realm="x", nonce="n"'], None),
         (['Digest realm="x", nonce="n", algorithm=TIGER'], "Digest with TIGER"),
+        (["Digest"], "Digest without a realm or a nonce"),
+        (['Digest nonce="n", algorithm=MD5'], "Digest without a realm or a nonce"),
+        (['Digest realm="", nonce=""'], "Digest without a realm or a nonce"),
         (['Digest realm="x", nonce="n", qop="auth-strange"'], "Digest"),
     ],
 )
