@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
@@ -48,6 +49,9 @@ class Completion:
                 session.opened_copy()
                 if session.whole_copy() is None:
                     self._refuse_gaps()
+            elif session.attempt(EVERY_BYTE, self._exceeds_memory):
+                self._pass_through()
+                return
             elif session.attempt(EVERY_BYTE, self._fill):
                 return
 
@@ -55,6 +59,26 @@ class Completion:
         """Look at every block before the whole is called complete; what is damaged is forgotten then."""
         copy = self._session.whole_copy()
         return copy is not None and self._session.forget_damaged(copy, everything=True)
+
+    def _exceeds_memory(self, transfer: Transfer) -> bool:
+        """Return whether all of it may be more than a copy in memory holds."""
+        size, most = transfer.open().size, transfer.copy.max_bytes
+        is_more = most is not None and (size is None or size > most)
+        if is_more and self._connections is not None:
+            transfer.share(self._connections)
+        return is_more
+
+    def _pass_through(self) -> None:
+        """Read everything once in order, comparing digests, and let go of it on the way."""
+        session, position, told = self._session, 0, time.monotonic()
+        for piece in session.stream(0, None):
+            position += len(piece)
+            transfer, now = session.transfer, time.monotonic()
+            if self._listener is None or transfer is None or now - told < LISTENER_INTERVAL_SECONDS:
+                continue
+            told = now
+            _, size, connections = transfer.progress()
+            self._listener(Snapshot(position, size, connections, _cells(position, size)))
 
     def _fill(self, transfer: Transfer) -> bool:
         """Fetch and check everything; return whether that is all, for a copy that stays bounded."""
@@ -148,6 +172,13 @@ class Completion:
         where = "" if gap is None else f": bytes {gap.start} to {gap.stop - 1} are missing"
         why = f"not all of it is cached, and offline no server is asked{where}"
         raise NotCachedError(self._session.remote.name, why)
+
+
+def _cells(position: int, size: int | None) -> tuple[float, ...]:
+    """Return how much of each of equal stretches lies before *position*."""
+    if not size:
+        return ()
+    return tuple(min(1.0, max(0.0, position * MAP_CELLS / size - cell)) for cell in range(MAP_CELLS))
 
 
 def finish_unasked(session: Session) -> None:

@@ -14,6 +14,7 @@ import atexit
 import operator
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, SupportsIndex
 
 from fsspec.spec import AbstractFileSystem
@@ -74,7 +75,7 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         return str(path).removeprefix("smartremote://").removeprefix("smartremote::")
 
     def unstrip_protocol(self, name: str) -> str:
-        return f"smartremote::{self._url(name)}"
+        return f"smartremote://{self._url(name)}"  # DuckDB knows a file system by PROTOCOL:// alone
 
     @property
     def manager(self) -> DownloadManager:
@@ -130,6 +131,14 @@ class SmartRemoteFileSystem(ChainedFileSystem):
         url = self._url(path)
         with self.manager.open(url) as file:
             return {"name": url, "size": file.size, "type": "file"}
+
+    def modified(self, path: str) -> datetime:
+        """Return when *path* was modified, as the server dates it; now, where it gives no date.
+
+        DuckDB keeps what it has parsed of a file until this changes.
+        """
+        with self.manager.open(self._url(path)) as file:
+            return file.modified or datetime.now(UTC)
 
     def exists(self, path: str, **_: Any) -> bool:
         """Return whether the server gives *path* to us. Trouble on the way is raised."""

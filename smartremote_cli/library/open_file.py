@@ -12,11 +12,13 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from ..core.blocks import EVERY_BYTE, MAX_SIZE, BlockMap
 from ..core.ranges import ByteRange
 from ..errors import ClosedError, RemoteChangedError, SmartRemoteError
 from ..events import MAP_CELLS, Listener, Snapshot
+from ..protocol.headers import parse_date
 from ..store.destinations import Destination
 from ..transfer.transfer import Transfer
 from ..transport.remote import Remote
@@ -103,6 +105,13 @@ class OpenFile:
     def known_size(self) -> int | None:
         """The size in bytes, as far as it is known without asking."""
         return self._session.known_size
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the resource was modified, as the server's first answer dates it."""
+        with self._reading():
+            date = self._session.opened_copy().identity.last_modified
+        return None if date is None else parse_date(date)
 
     def ask(self) -> None:
         """Have the server's first answer say what there is, unless one did. Raises what it refuses with."""

@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
@@ -102,6 +103,11 @@ class RemoteFile(io.RawIOBase):
     def size(self) -> int:
         """The resource's size in bytes; the first use asks the server when it is not known."""
         return self._open().size
+
+    @property
+    def modified(self) -> datetime | None:
+        """When the resource was modified, as the server dates it; the first use asks. None where it gives no date."""
+        return self._open().modified
 
     def set_size(self, size: SupportsIndex) -> None:
         """State the size in bytes, which saves asking; an answer that says otherwise is `RemoteChangedError`."""

@@ -69,7 +69,7 @@ class Transfers:
         self.last_transfer: Transfer | None = None  # the latest, also when it is over
         self.checks = Checks(self.options.checksum)
         self._restarts = 0
-        self._said: Transfer | None = None  # whose change of the resource a caller has been told of
+        self._change: RemoteChangedError | None = None  # what is held and what is missing are of two versions
         self._begin_process()
 
     def _begin_process(self) -> None:
@@ -117,7 +117,8 @@ class Transfers:
                 raise  # else another thread had asked for what lies past the end, and *wanted* does not
         except RemoteChangedError as error:
             if not self._starts_over(transfer, error):
-                self._said = transfer
+                if transfer.is_over:
+                    self._note_change(error)
                 raise
         return None
 
@@ -128,11 +129,13 @@ class Transfers:
     def _current(self, offset: int, length: int | None) -> Transfer | None:
         with self.lock:
             self.check_open()
+            self._check_unchanged()
             if self.whole or (self.transfer is not None and not self.transfer.is_over):
                 return self.transfer
         with self._turn:
             with self.lock:
                 self.check_open()
+                self._check_unchanged()
                 failed = self.transfer
                 if self.whole or (failed is not None and not failed.is_over):
                     return failed
@@ -154,11 +157,21 @@ class Transfers:
         try:
             failed.ensure()
         except RemoteChangedError as error:
-            if failed is not self._said and not self._starts_over(failed, error):
-                self._said = failed
+            if not self._starts_over(failed, error):
+                self._note_change(error)
                 raise
         except SmartRemoteError:
             pass
+
+    def _note_change(self, error: RemoteChangedError) -> None:
+        """Read nothing more: held bytes and missing ones would be of two versions."""
+        with self.lock:
+            self._change = error
+
+    def _check_unchanged(self) -> None:
+        """Raise the change of the resource that was found. Called with the lock held."""
+        if self._change is not None:
+            raise self._change.with_traceback(None)  # else it would grow with each read
 
     def _begin(self, offset: int, length: int | None) -> Transfer:
         first, condition = self.destination.first(offset, length)
@@ -174,10 +187,11 @@ class Transfers:
         with self.lock:
             closed = self.closed
             self.has_fetched |= not opened.copy.blocks.is_complete
+            exposed = self.is_exposed
         if closed:  # while that went on: nothing else will close the copy
             self.destination.close()
             raise ClosedError(self.remote.name, "I/O operation on closed file")
-        return opened
+        return opened._replace(exposed=exposed)
 
     @contextlib.contextmanager
     def _learning(self, transfer: Transfer) -> Iterator[None]:

@@ -96,10 +96,12 @@ class Opened(NamedTuple):
     """The copy to fill, opened with the first answer, and the *samples* to compare before what it holds is trusted.
 
     A *resumed* copy holds bytes of an earlier run: a change of the resource cannot be mended by starting over.
-    *mismatch* makes the error for samples that differ.
+    *mismatch* makes the error for samples that differ. Of an *exposed* one a reader was given bytes by an earlier
+    transfer.
     """
 
     copy: Copy
     resumed: bool = False
     samples: tuple[ByteRange, ...] = ()
     mismatch: Callable[[str], SmartRemoteError] | None = None
+    exposed: bool = False

@@ -246,7 +246,7 @@ class State:
         """Take the first answer's copy and identity as what this transfer is about, and go on in *mode*."""
         self.opened = opened
         self.identity = identity
-        self.provenance = Provenance(opened.copy.blocks.bits, opened.resumed)
+        self.provenance = Provenance(opened.copy.blocks.bits, opened.resumed, opened.exposed)
         self.ledger = Ledger(opened.copy.blocks, self.policy.share)
         self.ledger.demand, self.early_demand = self.early_demand, []
         self.go_on_in(mode)

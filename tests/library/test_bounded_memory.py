@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from smartremote_cli import errors
+from tests.support import faults
+from tests.support.managers import manager
+from tests.support.server import Patterned, Resource, Server, pattern
 from tests.support.threads import PATIENCE, wait_until
 
 HEADS = {
@@ -68,9 +72,9 @@ def peak(process: subprocess.Popen[bytes]) -> int:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(*arguments: str, stdin: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, *arguments], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     try:
         yield process
@@ -79,6 +83,8 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def fills(server: Endless) -> bool:
@@ -122,3 +128,34 @@ def test_cat_into_a_reader_that_does_not_read_is_bounded(kind: str, more: list[s
         fills(server)
         assert peak(process) < BOUND
     server.listener.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc: memory cannot be read")
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_completing_a_reader_without_a_file_is_bounded(has_ranges: bool) -> None:
+    script = """
+import smartremote_cli as smartremote, sys
+shots = []
+with smartremote.DownloadManager() as m, m.reader_at(sys.argv[1]) as f:
+    f.complete(shots.append)
+    print(shots[-1].bytes_present, f.read_at(1 << 20, 4).hex(), flush=True)
+    sys.stdin.read()
+"""
+    size = ENOUGH * 2**20
+    with Server(Resource(Patterned(size))) as server:
+        if not has_ranges:
+            server.faults.append(faults.ignore_range())
+        with running("-c", script, server.url(), stdin=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            there = pattern(2 << 20)[1 << 20 :][:4].hex()
+            assert process.stdout.readline().split() == [str(size).encode(), there.encode()]
+            assert peak(process) < BOUND
+
+
+def test_completing_a_reader_without_a_file_compares_digests(tmp_path: Path) -> None:
+    """Of more than memory may hold."""
+    size = 40 * 2**20
+    with Server(Resource(Patterned(size))) as server:
+        server.faults.append(faults.digest(right=False))
+        with manager(tmp_path) as m, m.reader_at(server.url()) as f, pytest.raises(errors.ChecksumError):
+            f.complete()

@@ -9,6 +9,8 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +258,32 @@ def test_pandas_reads_through_a_chained_url(server: Server, fs: Any, table: byte
         2,
         4,
     ]
+
+
+def test_duckdb_reads_from_many_threads(server: Server, fs: Any, table: bytes) -> None:
+    """It finds a file system by PROTOCOL://, and asks when a file was modified."""
+    duckdb = pytest.importorskip("duckdb", reason="DUCKDB IS MISSING")
+    import pyarrow.parquet as pq
+
+    server.resources["/table.parquet"] = Resource(table)
+    connection = duckdb.connect()
+    connection.register_filesystem(fs)
+    query = f"select count(*), sum(c1), sum(c5) from '{fs.unstrip_protocol(server.url('/table.parquet'))}'"
+    columns = pq.read_table(io.BytesIO(table), columns=["c1", "c5"])
+    there = (columns.num_rows, *(sum(columns[name].to_pylist()) for name in ("c1", "c5")))
+
+    def ask(own: Any) -> Any:
+        return own.execute(query).fetchone()
+
+    assert in_threads(*(partial(ask, connection.cursor()) for _ in range(6))) == [there] * 6
+
+
+def test_when_it_was_modified_is_what_the_server_says(server: Server, fs: Any) -> None:
+    assert fs.modified(server.url()) == datetime(2025, 1, 1, tzinfo=UTC)
+    before = datetime.now(UTC)
+    for date in (None, "yesterday"):
+        server.resources["/undated.bin"] = Resource(DATA, etag=f'"{date}"', last_modified=date)
+        assert fs.modified(server.url("/undated.bin")) >= before
 
 
 def test_an_image_is_read(server: Server, fs: Any) -> None:
