@@ -28,7 +28,7 @@ from .files import fitting_name
 from .found import Emptied, Existing, Finished, Nothing, Partial
 from .leftovers import inspect, load_record
 from .local_copy import LocalCopy
-from .names import name_to_save
+from .names import more_careful, name_to_save
 from .part import Record
 from .resume import Start, decide
 from .stamp import Stamp, stamp_of
@@ -85,7 +85,7 @@ class FileDestination:
                 return self._first_of_partial(copy, record, offset, length), {}
             case Nothing() | Existing() if self._may_be_complete():
                 stamp = self._stamp(self._path or self._chosen_name(None))
-                held = None if stamp is None else first_of_held(_record_of(stamp), 0, None)
+                held = None if stamp is None else first_of_held(stamp.record, 0, None)
                 return held or (Asked(range=ByteRange(0, BLOCK)), {})
             case _:
                 return self._first_beside_cache(offset) or first_of_nothing(offset, length), {}
@@ -106,9 +106,7 @@ class FileDestination:
         It meets it again after a failure, when another transfer begins, and after `give_up_held`.
         """
         if self._path is None:
-            name = self._chosen_name(head.headers.get("content-disposition"))
-            self._found = self._look(name)
-            self._path = name
+            return self._open_as(self._chosen_name(head.headers.get("content-disposition")), identity, head)
         confirmed = head.status == NOT_MODIFIED
         match self._found:
             case Partial(copy, record):
@@ -122,6 +120,16 @@ class FileDestination:
                 return copy.opened(self._listener)
             case Nothing() | Finished():
                 return self._open_anew(self._path, identity, confirmed=confirmed)
+
+    def _open_as(self, name: str, identity: Identity, head: AnswerHead) -> Opened:
+        """Open the file *name*, which the server or the URL gave, in a spelling that the folder takes."""
+        self._found, self._path = self._look(name), name
+        try:
+            return self.open(identity, head)
+        except LocalError as error:
+            if (safer := more_careful(name, error)) is None:
+                raise
+        return self._open_as(safer, identity, head)
 
     def open_unasked(self) -> LocalCopy | ExistingFile | None:
         """Open what is held of this URL, as far as its sums agree; None when nothing there can be relied on."""
@@ -337,11 +345,3 @@ class FileDestination:
 def _check_room(copy: LocalCopy, identity: Identity) -> None:
     if identity.size is not None:
         copy.check_room(identity.size - copy.blocks.bytes_held)
-
-
-def _record_of(stamp: Stamp) -> Record:
-    """Return the record of a file that is whole."""
-    blocks = BlockMap(stamp.identity.size or 0)
-    if blocks.size:
-        blocks.hold(ByteRange(0, blocks.size))
-    return Record(blocks.bits, stamp.identity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from ..core import file_names
@@ -27,6 +28,17 @@ def name_to_save(url: str, disposition: str | None) -> str:
         why = f"the locale's charset, {sys.getfilesystemencoding()}, cannot spell this name"
         raise LocalError(wanted, why, hint="choose a name with -o, or set a locale with UTF-8")
     return name
+
+
+def more_careful(name: str, error: LocalError) -> str | None:
+    """Return the next spelling of *name* to try where *error* says that the folder refuses it; None where none is left.
+
+    exFAT and SMB refuse `: ? * " < > |`; some file systems refuse what is no UTF-8.
+    """
+    if error.errno not in (errno.EINVAL, errno.EILSEQ):
+        return None
+    safer = file_names.safer_name(name)
+    return None if safer == name else safer
 
 
 def _is_ascii_spelled(name: str) -> bool:

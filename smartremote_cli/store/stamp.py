@@ -16,7 +16,10 @@ import os
 import time
 from dataclasses import dataclass
 
+from ..core.blocks import BlockMap
+from ..core.ranges import ByteRange
 from ..protocol.identity import Identity, well_formed_date, well_formed_tag
+from .part import Record
 from .sums import digest_of_file
 
 STAMP = "user.smartremote.done"
@@ -41,6 +44,14 @@ class Stamp:
     identity: Identity
     sums: str | None
 
+    @property
+    def record(self) -> Record:
+        """The record that the file would have: every block is held."""
+        blocks = BlockMap(self.identity.size or 0)
+        if blocks.size:
+            blocks.hold(ByteRange(0, blocks.size))
+        return Record(blocks.bits, self.identity)
+
     def is_of(self, url: str) -> bool:
         """Return whether the file was fetched from *url*; validators prove nothing across URLs."""
         return self.url == hash_of(url)
@@ -61,6 +72,7 @@ def stamp(descriptor: int, url: str, identity: Identity, sums: str | None) -> No
         "etag": identity.etag,
         "last_modified": identity.last_modified,
         "settled": identity.settled,
+        "racy": identity.racy,
         "mtime_ns": found.st_mtime_ns,
         "sums": sums,
     }
@@ -101,6 +113,7 @@ def stamp_of(path: str | int) -> Stamp | None:
         well_formed_tag(etag),
         well_formed_date(modified),
         settled=facts.get("settled") is True,
+        racy=facts.get("racy") is True,
     )
     return None if url is None else Stamp(url, identity, sums)
 

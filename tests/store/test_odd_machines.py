@@ -5,13 +5,26 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+from smartremote_cli.core.ranges import ByteRange
 from smartremote_cli.errors import LocalError
+from smartremote_cli.protocol.headers import Headers
+from smartremote_cli.protocol.identity import Identity
 from smartremote_cli.store.data_file import check_room_beside
+from smartremote_cli.store.file_destination import FileDestination
 from smartremote_cli.store.files import fitting_name, local, sync_file
+
+
+class Head(NamedTuple):
+    """An answer's status and fields."""
+
+    status: int
+    headers: Headers
 
 
 def test_macos_has_no_fdatasync_and_wants_its_drives_cache_flushed(
@@ -53,3 +66,33 @@ def test_a_file_that_is_too_large_for_the_file_system_is_said_with_what_to_do() 
     with pytest.raises(LocalError) as caught, local("f"):
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     assert caught.value.hint is not None and "another folder" in caught.value.hint
+
+
+def test_a_name_that_the_folder_refuses_is_spelled_with_more_care(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exFAT refuses a colon when a file is made or takes its name; to look for such a file finds nothing."""
+
+    def refusing(real: Callable[..., Any], place: int) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            looks = real is os_open and not arguments[1] & os.O_CREAT
+            if ":" in os.path.basename(os.fsdecode(arguments[place])) and not looks:
+                raise OSError(errno.EINVAL, "Invalid argument")
+            return real(*arguments, **options)
+
+        return call
+
+    os_open = os.open
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "open", refusing(os.open, 0))
+    monkeypatch.setattr(os, "replace", refusing(os.replace, 1))
+    monkeypatch.setattr(os, "link", refusing(os.link, 1))
+    destination = FileDestination("http://example.com/x", "example.com/x", None)
+    named = Head(200, Headers([("Content-Disposition", 'attachment; filename="12:30.bin"')]))
+    copy = destination.open(Identity(3, '"one"'), named).copy
+    copy.write(0, memoryview(b"abc"))
+    copy.blocks.hold(ByteRange(0, 3))
+    destination.finish()
+    destination.close()
+    assert os.listdir(tmp_path) == ["12_30.bin"]
+    assert (tmp_path / "12_30.bin").read_bytes() == b"abc"
