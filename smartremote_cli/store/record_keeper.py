@@ -180,7 +180,7 @@ class RecordKeeper:
             if (
                 keep is None
             ):  # before the mark goes: what has neither mark nor stamp is compared, at the least
-                stamp(descriptor, self.url, identity, digest)
+                stamp(descriptor, self.url, identity, digest, attempts=1)
             unmark(descriptor)
             self._flush(names=True)
             record = record_path(self._path)
