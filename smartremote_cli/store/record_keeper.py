@@ -179,7 +179,7 @@ class RecordKeeper:
             digest = None if keep else self._digest_of_sums(descriptor, bits, identity)
             if keep is None:
                 # Before the mark goes: what has neither mark nor stamp is compared, at the least.
-                stamp(descriptor, self.url, identity, digest)
+                stamp(descriptor, self.url, identity, digest, attempts=1)
             unmark(descriptor)
             self._flush(names=True)
             record = record_path(self._path)

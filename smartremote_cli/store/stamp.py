@@ -32,7 +32,7 @@ _MAX_STAMP_BYTES = 3072
 # last tick, which Linux notes (1 to 10 ms ago), and the exact one, which it notes from 6.13 on. The call takes 20 µs
 # (measured); an edit that begins this soon after it is not seen.
 _CLOCKS_AGREE_NS = 1_000_000
-_ATTEMPTS = 5
+ATTEMPTS = 5
 _LAST_TICK = 5  # CLOCK_REALTIME_COARSE of linux/time.h, for which Python has no name
 
 
@@ -62,8 +62,11 @@ def hash_of(url: str) -> str:
     return hashlib.sha256(url.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def stamp(descriptor: int, url: str, identity: Identity, sums: str | None) -> None:
-    """Stamp the open file as finished, where the file system has extended attributes."""
+def stamp(descriptor: int, url: str, identity: Identity, sums: str | None, attempts: int = ATTEMPTS) -> None:
+    """Stamp the open file as finished, where the file system has extended attributes.
+
+    A stamp that names the time of change as nearly as clocks agree may take several *attempts*.
+    """
     found = os.fstat(descriptor)
     facts = {
         "version": _VERSION,
@@ -76,7 +79,7 @@ def stamp(descriptor: int, url: str, identity: Identity, sums: str | None) -> No
         "mtime_ns": found.st_mtime_ns,
         "sums": sums,
     }
-    for _ in range(_ATTEMPTS):  # a machine under load may be interrupted between the clock and the call
+    for _ in range(attempts):  # a machine under load may be interrupted between the clock and the call
         facts["changed_ns"] = [time.time_ns(), _tick_ns()]
         text = json.dumps(facts, separators=(",", ":")).encode()
         if found.st_size != identity.size or len(text) > _MAX_STAMP_BYTES:
