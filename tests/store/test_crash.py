@@ -488,7 +488,7 @@ def test_a_power_cut_under_a_real_download_leaves_nothing_wrong(
     with Server(Resource(CONTENT['"one"'], etag='"one"')) as server:
         if before.startswith("half"):
             server.faults += [faults.fin(after=2 * BLOCK + 5)]
-            assert tool("get", server.url(), "--retries", "0", "-q").code == 3
+            assert tool("get", server.url(), "--retries", "0", "-q", "-x", "1").code == 3
             server.faults.clear()
         if before == "half of another version":
             server.resources["/file.bin"] = Resource(CONTENT['"two"'], etag='"two"')
