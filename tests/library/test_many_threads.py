@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -62,6 +63,7 @@ def test_they_get_right_bytes_or_a_documented_error(tmp_path: Path, seed: int, i
             *(partial(m.open_to, server.url(), tmp_path / f"{number}.bin") for number in range(3)),
         ]
         handles, closed = [kind() for kind in kinds], Counter[str]()
+        swapping = threading.Lock()
 
         def work(number: int) -> list[str]:
             rng, wrong = random.Random(1000 * seed + number), []
@@ -69,7 +71,9 @@ def test_they_get_right_bytes_or_a_documented_error(tmp_path: Path, seed: int, i
                 chosen = rng.randrange(len(kinds))
                 try:
                     if rng.random() < 0.05:
-                        before, handles[chosen] = handles[chosen], kinds[chosen]()
+                        after = kinds[chosen]()
+                        with swapping:  # else a handle that two threads replace at once is closed by neither
+                            before, handles[chosen] = handles[chosen], after
                         before.close()
                     else:
                         wrong.append(_use(handles[chosen], rng))
