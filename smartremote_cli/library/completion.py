@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 # How often a listener hears of progress. Judgement: fast enough for a display that people watch, and 5 calls a second
 # cost nothing.
 LISTENER_INTERVAL_SECONDS = 0.2
+
+
+class _Next(enum.Enum):
+    """What follows when a transfer was asked for everything."""
+
+    FINISH = enum.auto()  # all is here: make it durable
+    DONE = enum.auto()  # all was here, in a copy that stays bounded
+    PASS_THROUGH = enum.auto()  # a copy in memory cannot hold it: read it once in order
 
 
 class Completion:
@@ -49,11 +58,13 @@ class Completion:
                 session.opened_copy()
                 if session.whole_copy() is None:
                     self._refuse_gaps()
-            elif session.attempt(EVERY_BYTE, self._exceeds_memory):
-                self._pass_through()
-                return
-            elif session.attempt(EVERY_BYTE, self._fill):
-                return
+            else:
+                # One attempt for all of it: a transfer that fails between two would be begun again in silence.
+                match session.attempt(EVERY_BYTE, self._fill):
+                    case _Next.PASS_THROUGH:
+                        return self._pass_through()
+                    case _Next.DONE:
+                        return
 
     def _finds_damage(self) -> bool:
         """Look at every block before the whole is called complete; what is damaged is forgotten then."""
@@ -80,10 +91,11 @@ class Completion:
             _, size, connections = transfer.progress()
             self._listener(Snapshot(position, size, connections, _cells(position, size)))
 
-    def _fill(self, transfer: Transfer) -> bool:
-        """Fetch and check everything; return whether that is all, for a copy that stays bounded."""
+    def _fill(self, transfer: Transfer) -> _Next:
+        """Fetch and check everything, unless it is more than the copy may hold; return what follows."""
         session = self._session
-        transfer.open()
+        if self._exceeds_memory(transfer):
+            return _Next.PASS_THROUGH
         transfer.drop_damaged(everything=True)
         with session.pinned(EVERY_BYTE), contextlib.ExitStack() as stack:
             digesters = [
@@ -94,7 +106,7 @@ class Completion:
             self._fetch(transfer)
             self._check(transfer, {digester.algorithm: digester for digester in digesters})
         session.note_whole(transfer)
-        return transfer.copy.max_bytes is not None
+        return _Next.FINISH if transfer.copy.max_bytes is None else _Next.DONE
 
     def _fetch(self, transfer: Transfer) -> None:
         if self._connections is not None:
