@@ -886,14 +886,14 @@ def test_a_wrong_digest_is_exit_7_and_the_record_stays(tool: Tool) -> None:
 
 
 def test_a_complete_file_with_another_digest_is_exit_5_and_stays(tool: Tool) -> None:
-    """Its size and the blocks that are compared are those of the resource."""
+    """Its size, its ends and nearly all of it are those of the resource; one of the random places may show the rest."""
     mine = DATA[: 2 * MIB] + b"mine" + DATA[2 * MIB + 4 :]
     tool.write("file.bin", mine)
     with Server(Patterned(SIZE)) as server:
         server.faults.append(faults.digest())
         ran = tool("get", server.url())
     assert (ran.code, tool.read(), tool.files) == (5, mine, ["file.bin"])
-    assert "sha256" in ran.complaint
+    assert "sha256" in ran.complaint or "differs" in ran.complaint
 
 
 # --- what is said when patience ends ---
