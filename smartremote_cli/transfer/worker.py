@@ -174,7 +174,7 @@ class Worker:
         patience = self._state.patience
         tries = Tries(patience)
         while self._is_needed(claim):
-            was_alone = patience.one_only
+            was_alone = self._is_alone()
             try:
                 self._sleep_until(patience.not_before)
                 self._attempt(claim, tries)
@@ -205,6 +205,11 @@ class Worker:
             self._attempts.turn_to_stream()
         elif brought <= 0 and not self._is_finished(claim):
             raise AttemptFailed(self._state.name, "an answer brought none of the bytes asked for")
+
+    def _is_alone(self) -> bool:
+        """Return whether this worker is the only one by now, after a refusal."""
+        with self._state.cond:
+            return self._state.patience.one_only and len(self._state.workers) == 1
 
     def _go_on_alone(self, error: RemotePermissionError, was_alone: bool) -> bool:
         """Take a 403 after successes as "too many connections": go on with one; return whether it is this worker's.
